@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One error type: what was being done, outermost first, and the cause.
+//! Displayed as one line, clauses joined by `: `. Every failure is reported once, at the top.
+
+use std::fmt;
+
+use nix::errno::Errno;
+
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failure with the chain of clauses that say what was being done.
+#[derive(Debug)]
+pub(crate) struct Error {
+    /// Innermost first: pushing context is cheap; Display reverses.
+    doing: Vec<String>,
+    cause: Cause,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Cause {
+    Errno(Errno),
+    Text(String),
+}
+
+/// What the command line must tell apart; everything else is `Other`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    Other = 0,
+    /// No container of that id (runc: "container does not exist").
+    NoSuchContainer = 1,
+    /// The id is taken.
+    Exists = 2,
+    /// The container's init is gone or was never there.
+    NotRunning = 3,
+    /// Wrong command line.
+    Usage = 4,
+    /// The program of `process.args` could not be executed.
+    NoExec = 5,
+}
+
+impl Kind {
+    pub(crate) fn from_u8(n: u8) -> Self {
+        match n {
+            1 => Self::NoSuchContainer,
+            2 => Self::Exists,
+            3 => Self::NotRunning,
+            4 => Self::Usage,
+            5 => Self::NoExec,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Error {
+    pub(crate) fn text(text: impl Into<String>) -> Self {
+        Self { doing: Vec::new(), cause: Cause::Text(text.into()), kind: Kind::Other }
+    }
+
+    pub(crate) fn with_kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The errno at the bottom, for the few callers that branch on it.
+    pub(crate) fn errno(&self) -> Option<Errno> {
+        match self.cause {
+            Cause::Errno(errno) => Some(errno),
+            Cause::Text(_) => None,
+        }
+    }
+
+    fn push(mut self, doing: String) -> Self {
+        self.doing.push(doing);
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for clause in self.doing.iter().rev() {
+            write!(f, "{clause}: ")?;
+        }
+        match &self.cause {
+            Cause::Errno(errno) => f.write_str(&describe(*errno)),
+            Cause::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// `ENOENT: no such file or directory`. In lower case as Go writes it: Docker's client finds exit
+/// codes 126 and 127 by those words.
+pub(crate) fn describe(errno: Errno) -> String {
+    let full = errno.to_string();
+    match full.split_once(": ") {
+        Some((name, desc)) => format!("{name}: {}", desc.to_ascii_lowercase()),
+        None => full,
+    }
+}
+
+impl From<Errno> for Error {
+    fn from(errno: Errno) -> Self {
+        Self { doing: Vec::new(), cause: Cause::Errno(errno), kind: Kind::Other }
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(n) => Errno::from_raw(n).into(),
+            None => Self::text(error.to_string()),
+        }
+    }
+}
+
+/// Adds the clause that names the object, where the object is known.
+pub(crate) trait Context<T> {
+    fn context<S: Into<String>>(self, doing: impl FnOnce() -> S) -> Result<T>;
+}
+
+impl<T, E: Into<Error>> Context<T> for std::result::Result<T, E> {
+    fn context<S: Into<String>>(self, doing: impl FnOnce() -> S) -> Result<T> {
+        self.map_err(|e| e.into().push(doing().into()))
+    }
+}
+
+/// `return Err(Error::text(format!(…)))`.
+#[macro_export]
+macro_rules! bail {
+    ($($arg:tt)*) => { return Err($crate::error::Error::text(format!($($arg)*))) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clauses_read_outermost_first_and_errno_is_named_in_lower_case() {
+        let inner: Result<(), _> = Err(Errno::EINVAL);
+        let error = inner.context(|| "mount tmpfs at /data").context(|| "assemble").unwrap_err();
+        assert_eq!(error.to_string(), "assemble: mount tmpfs at /data: EINVAL: invalid argument");
+        assert_eq!(error.errno(), Some(Errno::EINVAL));
+    }
+
+    #[test]
+    fn docker_finds_its_exit_codes_in_our_words() {
+        assert_eq!(describe(Errno::ENOENT), "ENOENT: no such file or directory");
+        assert_eq!(describe(Errno::EACCES), "EACCES: permission denied");
+    }
+}
