@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One error type: what was being done, outermost first, and the cause.
-//! Displayed as one line, clauses joined by `: `. Every failure is reported once, at the top.
+//! Displayed as one line, clauses joined by `: `, or not at all where a clause starts with a `.property`
+//! of the one before. Every failure is reported once, at the top.
 
 use std::fmt;
 
@@ -21,6 +22,8 @@ pub(crate) struct Error {
 enum Cause {
     Errno(Errno),
     Text(String),
+    /// A failure in the clone, rendered there, with its errno if it had one.
+    Child(String, Option<Errno>),
 }
 
 /// What the command line must tell apart; everything else is `Other`.
@@ -58,6 +61,12 @@ impl Error {
         Self { doing: Vec::new(), cause: Cause::Text(text.into()), kind: Kind::Other }
     }
 
+    /// A failure that crossed from the clone; `errno` 0 is none.
+    pub(crate) fn reported(text: impl Into<String>, errno: i32) -> Self {
+        let errno = (errno != 0).then(|| Errno::from_raw(errno));
+        Self { doing: Vec::new(), cause: Cause::Child(text.into(), errno), kind: Kind::Other }
+    }
+
     pub(crate) fn with_kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
         self
@@ -72,6 +81,7 @@ impl Error {
         match self.cause {
             Cause::Errno(errno) => Some(errno),
             Cause::Text(_) => None,
+            Cause::Child(_, errno) => errno,
         }
     }
 
@@ -83,14 +93,21 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for clause in self.doing.iter().rev() {
-            write!(f, "{clause}: ")?;
+        let cause = match &self.cause {
+            Cause::Errno(errno) => &describe(*errno),
+            Cause::Text(text) | Cause::Child(text, _) => text,
+        };
+        for (i, clause) in self.doing.iter().rev().chain([cause]).enumerate() {
+            let joint = if i == 0 || is_member(clause) { "" } else { ": " };
+            write!(f, "{joint}{clause}")?;
         }
-        match &self.cause {
-            Cause::Errno(errno) => f.write_str(&describe(*errno)),
-            Cause::Text(text) => f.write_str(text),
-        }
+        Ok(())
     }
+}
+
+/// Whether the clause is a property of the one before: `mounts[6]` and `.options` are one name.
+fn is_member(clause: &str) -> bool {
+    clause.strip_prefix('.').is_some_and(|name| name.starts_with(|c: char| c.is_ascii_lowercase()))
 }
 
 /// `ENOENT: no such file or directory`. In lower case as Go writes it: Docker's client finds exit
@@ -145,6 +162,13 @@ mod tests {
         let error = inner.context(|| "mount tmpfs at /data").context(|| "assemble").unwrap_err();
         assert_eq!(error.to_string(), "assemble: mount tmpfs at /data: EINVAL: invalid argument");
         assert_eq!(error.errno(), Some(Errno::EINVAL));
+    }
+
+    #[test]
+    fn a_property_of_a_property_is_one_name() {
+        let inner: Result<()> = Err(Error::text(".type: must be set"));
+        let error = inner.context(|| "mounts[6]").context(|| "config.json").unwrap_err();
+        assert_eq!(error.to_string(), "config.json: mounts[6].type: must be set");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! For unit tests: run a closure in fresh namespaces, as a child does.
 
+use std::panic::AssertUnwindSafe;
+
 use nix::sched::CloneFlags;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{getgid, getuid};
@@ -21,11 +23,16 @@ pub(crate) fn inside(body: impl FnOnce(&Inside) -> crate::error::Result<()>) {
     match clone3(&CloneRequest { flags: flags.into(), cgroup: None }) {
         Err(errno) => println!("SKIP: new namespaces: {errno}"),
         Ok(Fork::Child(me)) => {
-            let outcome = set_up(uid.as_raw(), gid.as_raw()).and_then(|()| body(&me));
-            if let Err(error) = &outcome {
-                eprintln!("inside: {error}");
+            // A panic must not unwind out of the clone: a test thread that ends there ends the whole
+            // process with success.
+            let run =
+                AssertUnwindSafe(|| set_up(uid.as_raw(), gid.as_raw()).and_then(|()| body(&me)));
+            match std::panic::catch_unwind(run) {
+                Ok(Ok(())) => sys::exit(0),
+                Ok(Err(error)) => eprintln!("inside: {error}"),
+                Err(_) => eprintln!("inside: panicked"),
             }
-            sys::exit(i32::from(outcome.is_err()))
+            sys::exit(1)
         }
         Ok(Fork::Parent { child, .. }) => match waitpid(child, None).expect("waitpid") {
             WaitStatus::Exited(_, 0) => {}

@@ -9,8 +9,12 @@ use crate::error::{Error, Result};
 /// Decodes `text`; an error reads `process.args[1]: invalid type: integer `1`, expected a string
 /// (line 3 column 9)`.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T> {
+    // The decoder would take a list as an object's members in the order of their declaration.
+    if text.trim_start().starts_with('[') {
+        return Err(Error::text("invalid type: list, expected an object"));
+    }
     serde_json::from_str(text).map_err(|error| {
-        let what = error.to_string();
+        let what = in_json_words(&error.to_string());
         let (line, column) = (error.line(), error.column());
         if line == 0 {
             return Error::text(what);
@@ -22,6 +26,19 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T> {
             None => Error::text(format!("{what} {place}")),
         }
     })
+}
+
+/// The decoder's words for types, as JSON names them.
+fn in_json_words(what: &str) -> String {
+    let what = what.replace("invalid type: map,", "invalid type: object,");
+    let what = what.replace("invalid type: sequence,", "invalid type: list,");
+    match what.split_once("expected struct ") {
+        Some((head, tail)) => {
+            let rest = tail.find(" at line ").map_or("", |at| &tail[at..]);
+            format!("{head}expected an object{rest}")
+        }
+        None => what.replace("expected a sequence", "expected a list"),
+    }
 }
 
 enum Level {
@@ -117,7 +134,7 @@ mod tests {
         );
         assert_eq!(
             error(r#"{"mounts": [{"destination": "/a"}, {"options": "ro"}]}"#),
-            "mounts[1].options: invalid type: string \"ro\", expected a sequence \
+            "mounts[1].options: invalid type: string \"ro\", expected a list \
              (line 1 column 51)"
         );
     }

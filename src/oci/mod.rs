@@ -130,3 +130,41 @@ pub(crate) struct IdMapping {
     pub host_id: u32,
     pub size: u32,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The captured configs, read by the specification's own Rust types and by ours.
+    #[test]
+    fn the_captured_configs_read_the_same_through_oci_spec() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/bundles");
+        let mut count = 0;
+        for entry in std::fs::read_dir(dir).expect("the captured bundles") {
+            let path = entry.expect("an entry").path().join("config.json");
+            let Ok(text) = std::fs::read_to_string(&path) else { continue };
+            let theirs: oci_spec::runtime::Spec = serde_json::from_str(&text).expect("oci-spec");
+            let ours: Spec<'_> = parse(&text).expect("creel");
+            let (process, other) = (ours.process.expect("a process"), theirs.process());
+            let other = other.as_ref().expect("a process");
+            assert_eq!(process.args, other.args().clone().unwrap_or_default(), "{path:?}");
+            assert_eq!(process.env, other.env().clone().unwrap_or_default(), "{path:?}");
+            assert_eq!(process.no_new_privileges, other.no_new_privileges().unwrap_or(false));
+            assert_eq!(process.user.uid, other.user().uid());
+            let mounts = theirs.mounts().as_ref().expect("mounts");
+            for (mount, other) in ours.mounts.iter().zip(mounts) {
+                assert_eq!(Some(&*mount.destination), other.destination().to_str());
+                assert_eq!(mount.options, other.options().clone().unwrap_or_default());
+            }
+            let (linux, other) =
+                (ours.linux.expect("linux"), theirs.linux().as_ref().expect("linux"));
+            let syscalls =
+                other.seccomp().as_ref().and_then(|s| s.syscalls().as_ref().map(Vec::len));
+            assert_eq!(linux.seccomp.map(|seccomp| seccomp.syscalls.len()), syscalls);
+            assert_eq!(linux.masked_paths, other.masked_paths().clone().unwrap_or_default());
+            assert_eq!(ours.mounts.len(), mounts.len());
+            count += 1;
+        }
+        assert!(count >= 14, "only {count} configs");
+    }
+}

@@ -16,10 +16,6 @@ impl Str<'_> {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
-
-    pub(crate) fn into_owned(self) -> Str<'static> {
-        Str(Cow::Owned(self.0.into_owned()))
-    }
 }
 
 impl Deref for Str<'_> {
@@ -50,6 +46,12 @@ impl PartialEq<str> for Str<'_> {
 
 impl PartialEq<&str> for Str<'_> {
     fn eq(&self, other: &&str) -> bool {
+        self.0 == *other
+    }
+}
+
+impl PartialEq<String> for Str<'_> {
+    fn eq(&self, other: &String) -> bool {
         self.0 == *other
     }
 }

@@ -12,14 +12,6 @@ use nix::unistd::Pid;
 #[derive(Debug)]
 pub(crate) struct Inside(());
 
-impl Inside {
-    /// For tests, which fork on their own.
-    #[cfg(test)]
-    pub(crate) fn in_test_child() -> Self {
-        Self(())
-    }
-}
-
 /// Which side of the clone this is.
 #[derive(Debug)]
 pub(crate) enum Fork {

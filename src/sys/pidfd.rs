@@ -51,3 +51,12 @@ fn owned(fd: libc::c_long) -> Result<OwnedFd, Errno> {
     // SAFETY: the kernel has just made this descriptor and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
+
+/// The process's pid in our pid namespace, from fdinfo. ESRCH: it is gone.
+pub(crate) fn pid_of(pidfd: BorrowedFd<'_>) -> Result<Pid, Errno> {
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
+    let pid = text.lines().find_map(|line| line.strip_prefix("Pid:\t")?.parse().ok());
+    pid.filter(|pid| *pid > 0).map(Pid::from_raw).ok_or(Errno::ESRCH)
+}

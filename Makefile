@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+# musl where its standard library is installed (hack/deps.sh tries), else the C library of the host.
+TARGET  ?= $(shell hack/target.sh)
+CREEL   := build/creel
+PREFIX  ?= /usr/local
+export CREEL_COMMIT := $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo -dirty)
+
+.PHONY: help demo build install lint test test-unit test-integration test-conformance test-e2e test-vm bench clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: ## install what is missing, build, run a container that shows its isolation
+	@hack/deps.sh build run
+	@$(MAKE) --no-print-directory build
+	@hack/demo.sh $(CREEL)
+
+build: ## the release binary
+	cargo build --release --locked --target $(TARGET) --bin creel
+	@install -D -m 0755 target/$(TARGET)/release/creel $(CREEL)
+	@ls -l $(CREEL) | awk '{print "built", $$NF, "(" $$5 " bytes, $(TARGET))"}'
+
+install: build ## to /usr/local/sbin, or PREFIX=
+	install -D -m 0755 $(CREEL) $(DESTDIR)$(PREFIX)/sbin/creel
+
+lint: ## format, clippy, the tree's rules
+	hack/check.sh
+
+test: ## unit and integration tests, conformance, containerd; says what it skips
+	@hack/deps.sh build run test
+	@hack/test.sh $(CREEL)
+
+test-unit: ## unit tests; those that need root say SKIP without it
+	cargo test --locked --bin creel
+
+test-integration: build ## real containers, as root
+	RUNTIME=$(CURDIR)/$(CREEL) cargo test --locked --test '*'
+
+test-conformance: build ## one case per rule of runtime-spec; RUNTIME= takes any runtime
+	RUNTIME=$${RUNTIME:-$(CURDIR)/$(CREEL)} runtime-tools-tests/run.sh
+
+test-e2e: build ## under containerd, and under Podman where it is installed
+	RUNTIME=$${RUNTIME:-$(CURDIR)/$(CREEL)} tests/e2e/containerd.sh
+	RUNTIME=$${RUNTIME:-$(CURDIR)/$(CREEL)} E2E_ALLOW_SKIP=1 tests/e2e/podman.sh
+
+test-vm: ## the suite in a virtual machine (cgroup v2, systemd): not there yet
+	@echo "make test-vm: not there yet: the virtual machine comes with the cgroup issue" >&2; exit 1
+
+bench: build ## creel beside crun, runc and youki as installed, and the kernel's own work
+	@hack/deps.sh run bench
+	python3 hack/bench/bench.py --creel $(CREEL) $(BENCH)
+
+clean: ## remove what was built
+	cargo clean
+	rm -rf build

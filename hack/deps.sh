@@ -1,0 +1,47 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Installs, from Debian's packages, what the named purposes need and this machine lacks.
+# Usage: hack/deps.sh build|run|test|bench …
+set -eu
+cd "$(dirname "$0")/.."
+
+packages() {
+    case $1 in
+    build) echo gcc libc6-dev ;;
+    run)   echo busybox-static ;;
+    test)  echo containerd jq procps util-linux bsdutils debootstrap python3 libseccomp-dev iproute2 uidmap git ;;
+    bench) echo crun runc python3 ;;
+    *)     echo "hack/deps.sh: unknown purpose $1" >&2; exit 2 ;;
+    esac
+}
+
+missing=
+for purpose in "$@"; do
+    for package in $(packages "$purpose"); do
+        if [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" != installed ]; then
+            missing="$missing $package"
+        fi
+    done
+done
+if ! command -v cargo >/dev/null; then
+    echo "hack/deps.sh: cargo is missing: install Rust first (rustup, or Debian's cargo 1.85 or newer)" >&2
+    exit 1
+fi
+# Not there, or not to be had: the binary is then linked with the host's C library, statically too.
+case " $* " in *" build "*)
+    if [ "$(hack/target.sh)" != "$(uname -m)-unknown-linux-musl" ] && command -v rustup >/dev/null; then
+        rustup target add "$(uname -m)-unknown-linux-musl" >/dev/null 2>&1 || true
+    fi ;;
+esac
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" != 0 ]; then
+    echo "hack/deps.sh: as root: apt-get install$missing" >&2
+    exit 1
+fi
+echo "installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+# A package list may be old or absent: refresh it once when the first try fails.
+# shellcheck disable=SC2086
+apt-get install -qq -y --no-install-recommends $missing >/dev/null 2>&1 || {
+    apt-get update -qq && apt-get install -qq -y --no-install-recommends $missing >/dev/null
+}

@@ -1,0 +1,27 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Every ring that this machine can run, one after the other; the outcome of each at the end.
+# Usage: hack/test.sh CREEL. The last line counts rings, so that a reader or a CI sees at once whether all passed.
+cd "$(dirname "$0")/.." || exit 1
+RUNTIME=$PWD/$1
+export RUNTIME
+passed=0 failed=0 skipped=0 report=
+ring() {
+    name=$1; shift
+    echo "== $name"
+    if "$@"; then passed=$((passed + 1)); report="$report\n  pass  $name"
+    else failed=$((failed + 1)); report="$report\n  FAIL  $name"; fi
+}
+skip() { skipped=$((skipped + 1)); report="$report\n  skip  $1: $2"; echo "SKIP $1: $2"; }
+
+ring "build" make --no-print-directory build
+ring "unit tests" cargo test --locked --quiet --bin creel
+if [ "$(id -u)" = 0 ]; then
+    ring "integration tests (real containers)" cargo test --locked --quiet --test '*'
+else
+    skip "integration tests" "they need root"
+fi
+skip "virtual machine (systemd, all v2 controllers)" "make test-vm is not there yet"
+printf "\n== rings$report\n"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `linux.resources.cpu`, but for `cpus` and `mems`. Zero means unset, as in runc.
+
+use super::writes::Writes;
+use crate::bail;
+use crate::error::Result;
+use crate::oci::Cpu;
+
+const SHARES: &str = "linux.resources.cpu.shares";
+const QUOTA: &str = "linux.resources.cpu.quota";
+const PERIOD: &str = "linux.resources.cpu.period";
+const BURST: &str = "linux.resources.cpu.burst";
+const IDLE: &str = "linux.resources.cpu.idle";
+const RT_RUNTIME: &str = "linux.resources.cpu.realtimeRuntime";
+const RT_PERIOD: &str = "linux.resources.cpu.realtimePeriod";
+
+/// The kernel's own default, in microseconds.
+const DEFAULT_PERIOD: u64 = 100_000;
+
+pub(crate) fn v1(cpu: &Cpu<'_>) -> Result<Writes> {
+    let mut w = Writes::default();
+    if let Some(shares) = set(cpu.shares) {
+        // The kernel clamps in silence.
+        match shares {
+            2..=262_144 => w.push(SHARES, "cpu.shares", shares),
+            0..2 => bail!("{SHARES}: the minimum allowed cpu-shares is 2"),
+            _ => bail!("{SHARES}: the maximum allowed cpu-shares is 262144"),
+        };
+    }
+    let quota = set(cpu.quota);
+    if let Some(period) = set(cpu.period) {
+        w.push(PERIOD, "cpu.cfs_period_us", period).again = quota.is_some();
+    }
+    if let Some(burst) = cpu.burst {
+        w.push(BURST, "cpu.cfs_burst_us", burst).optional().again = quota.is_some();
+    }
+    if let Some(quota) = quota {
+        w.push(QUOTA, "cpu.cfs_quota_us", quota);
+    }
+    if let Some(idle) = cpu.idle {
+        w.push(IDLE, "cpu.idle", idle);
+    }
+    let runtime = set(cpu.realtime_runtime);
+    if let Some(period) = set(cpu.realtime_period) {
+        w.push(RT_PERIOD, "cpu.rt_period_us", period).again = runtime.is_some();
+    }
+    if let Some(runtime) = runtime {
+        w.push(RT_RUNTIME, "cpu.rt_runtime_us", runtime);
+    }
+    Ok(w)
+}
+
+pub(crate) fn v2(cpu: &Cpu<'_>) -> Writes {
+    let mut w = Writes::default();
+    if let Some(idle) = cpu.idle {
+        w.push(IDLE, "cpu.idle", idle);
+    }
+    if let Some(shares) = set(cpu.shares) {
+        w.push(SHARES, "cpu.weight", weight(shares));
+    }
+    let (quota, period) = (set(cpu.quota), set(cpu.period));
+    if let Some(burst) = cpu.burst {
+        // Lowered before the quota; where it is to rise, after it.
+        w.push(BURST, "cpu.max.burst", burst).again = quota.is_some();
+    }
+    if quota.is_some() || period.is_some() {
+        let property = if quota.is_some() { QUOTA } else { PERIOD };
+        let quota = quota.filter(|q| *q > 0).map_or_else(|| "max".into(), |q| q.to_string());
+        w.push(property, "cpu.max", format!("{quota} {}", period.unwrap_or(DEFAULT_PERIOD)));
+    }
+    w.ignore(RT_RUNTIME, set(cpu.realtime_runtime).is_some());
+    w.ignore(RT_PERIOD, set(cpu.realtime_period).is_some());
+    w
+}
+
+/// Shares 2..262144 to a weight 1..10000, the default 1024 to the default 100.
+fn weight(shares: u64) -> u64 {
+    match shares {
+        0..=2 => 1,
+        262_144.. => 10_000,
+        _ => {
+            #[expect(clippy::cast_precision_loss, reason = "below 2^18")]
+            let l = (shares as f64).log2();
+            let exponent = (l * l + 125.0 * l) / 612.0 - 7.0 / 34.0;
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1..10000")]
+            let weight = 10_f64.powf(exponent).ceil() as u64;
+            weight
+        }
+    }
+}
+
+/// Zero is unset.
+fn set<T: Default + PartialEq>(value: Option<T>) -> Option<T> {
+    value.filter(|v| *v != T::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_become_a_weight() {
+        let want =
+            [(2, 1), (1024, 100), (512, 59), (2048, 174), (262_144, 10_000), (1_000_000, 10_000)];
+        for (shares, weight_wanted) in want {
+            assert_eq!(weight(shares), weight_wanted, "{shares}");
+        }
+    }
+
+    #[test]
+    fn v2_quota_and_period() {
+        let max = |quota, period| {
+            let w = v2(&Cpu { quota, period, ..Cpu::default() });
+            w.list.first().map(|w| w.value.clone())
+        };
+        assert_eq!(max(Some(50_000), Some(200_000)).as_deref(), Some("50000 200000"));
+        assert_eq!(max(Some(50_000), None).as_deref(), Some("50000 100000"));
+        assert_eq!(max(Some(-1), None).as_deref(), Some("max 100000"));
+        assert_eq!(max(None, Some(1000)).as_deref(), Some("max 1000"));
+        assert_eq!(max(Some(0), Some(0)), None);
+    }
+
+    #[test]
+    fn v1_period_and_burst_wait_for_the_quota() {
+        let cpu = Cpu {
+            shares: Some(512),
+            quota: Some(40_000),
+            burst: Some(10_000),
+            period: Some(50_000),
+            realtime_runtime: Some(950),
+            realtime_period: Some(1000),
+            ..Cpu::default()
+        };
+        let w = v1(&cpu).unwrap();
+        assert_eq!(
+            w.pairs(),
+            [
+                ("cpu.shares", "512"),
+                ("cpu.cfs_period_us", "50000"),
+                ("cpu.cfs_burst_us", "10000"),
+                ("cpu.cfs_quota_us", "40000"),
+                ("cpu.rt_period_us", "1000"),
+                ("cpu.rt_runtime_us", "950"),
+            ]
+        );
+        let again: Vec<_> = w.list.iter().map(|w| w.again).collect();
+        assert_eq!(again, [false, true, true, false, true, false]);
+    }
+
+    #[test]
+    fn v1_shares_out_of_range_are_refused() {
+        let error = v1(&Cpu { shares: Some(1), ..Cpu::default() }).unwrap_err().to_string();
+        assert_eq!(error, "linux.resources.cpu.shares: the minimum allowed cpu-shares is 2");
+    }
+
+    #[test]
+    fn v2_lowers_the_burst_before_the_quota() {
+        let w = v2(&Cpu { quota: Some(10_000), burst: Some(0), ..Cpu::default() });
+        assert_eq!(w.pairs(), [("cpu.max.burst", "0"), ("cpu.max", "10000 100000")]);
+        assert!(w.list[0].again);
+    }
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `linux.resources.memory`. Zero means unset and -1 no limit, as in runc.
+
+use super::writes::Writes;
+use crate::bail;
+use crate::error::Result;
+use crate::oci::Memory;
+
+const LIMIT: &str = "linux.resources.memory.limit";
+const RESERVATION: &str = "linux.resources.memory.reservation";
+const SWAP: &str = "linux.resources.memory.swap";
+const SWAPPINESS: &str = "linux.resources.memory.swappiness";
+const OOM: &str = "linux.resources.memory.disableOOMKiller";
+
+pub(crate) fn v1(memory: &Memory) -> Result<Writes> {
+    let mut w = Writes::default();
+    let (limit, swap) = (value(memory.limit), value(memory.swap));
+    // The kernel wants limit <= swap at every moment: raising, the limit is written once more after
+    // swap has made room for it.
+    if let Some(limit) = limit {
+        w.push(LIMIT, "memory.limit_in_bytes", limit).again = swap.is_some() || limit == -1;
+    }
+    match (swap, limit) {
+        (Some(swap), _) => {
+            w.push(SWAP, "memory.memsw.limit_in_bytes", swap);
+        }
+        // No limit for memory lifts the one for memory and swap, where swap is counted at all.
+        (None, Some(-1)) => {
+            w.push(LIMIT, "memory.memsw.limit_in_bytes", -1).optional();
+        }
+        (None, _) => {}
+    }
+    if let Some(reservation) = value(memory.reservation) {
+        w.push(RESERVATION, "memory.soft_limit_in_bytes", reservation);
+    }
+    if memory.disable_oom_killer == Some(true) {
+        w.push(OOM, "memory.oom_control", 1);
+    }
+    match memory.swappiness {
+        None => {}
+        Some(n @ 0..=100) => {
+            w.push(SWAPPINESS, "memory.swappiness", n);
+        }
+        Some(n) => bail!("{SWAPPINESS}: invalid value {n} (valid range is 0-100)"),
+    }
+    kernel(&mut w, memory);
+    Ok(w)
+}
+
+pub(crate) fn v2(memory: &Memory) -> Result<Writes> {
+    let mut w = Writes::default();
+    let limit = value(memory.limit);
+    if let Some(swap) = swap_max(limit, value(memory.swap))? {
+        let text = max(swap);
+        let property = if value(memory.swap).is_some() { SWAP } else { LIMIT };
+        // Without swap accounting there is nothing to lift or to forbid.
+        let harmless = swap <= 0;
+        w.push(property, "memory.swap.max", text).optional = harmless;
+    }
+    if let Some(limit) = limit {
+        w.push(LIMIT, "memory.max", max(limit));
+    }
+    if let Some(reservation) = value(memory.reservation) {
+        w.push(RESERVATION, "memory.low", max(reservation));
+    }
+    w.ignore(SWAPPINESS, memory.swappiness.is_some());
+    w.ignore(OOM, memory.disable_oom_killer == Some(true));
+    kernel(&mut w, memory);
+    Ok(w)
+}
+
+/// `swap` counts memory and swap together; v2 counts swap alone. -1: no limit; None: leave it.
+fn swap_max(limit: Option<i64>, swap: Option<i64>) -> Result<Option<i64>> {
+    Ok(match (limit, swap) {
+        (Some(-1), None) | (_, Some(-1)) => Some(-1),
+        (_, None) => None,
+        (Some(-1), Some(swap)) => Some(swap),
+        (None, Some(_)) => bail!("{SWAP}: unable to set swap limit without memory limit"),
+        (Some(limit), Some(_)) if limit < 0 => bail!("{LIMIT}: invalid memory value: {limit}"),
+        (Some(limit), Some(swap)) if swap < limit => {
+            bail!("{SWAP}: memory+swap limit should be >= memory limit")
+        }
+        (Some(limit), Some(swap)) => Some(swap - limit),
+    })
+}
+
+fn max(bytes: i64) -> String {
+    if bytes == -1 { "max".into() } else { bytes.to_string() }
+}
+
+/// Kernel memory has no limit of its own any more (Linux 5.16); as runc, say so and go on.
+fn kernel(w: &mut Writes, memory: &Memory) {
+    w.ignore("linux.resources.memory.kernel", value(memory.kernel).is_some());
+    w.ignore("linux.resources.memory.kernelTCP", value(memory.kernel_tcp).is_some());
+    w.ignore("linux.resources.memory.useHierarchy", memory.use_hierarchy == Some(false));
+}
+
+fn value(bytes: Option<i64>) -> Option<i64> {
+    bytes.filter(|b| *b != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory(limit: i64, swap: i64) -> Memory {
+        Memory { limit: Some(limit), swap: Some(swap), ..Memory::default() }
+    }
+
+    #[test]
+    fn v2_swap_is_without_memory() {
+        let swap = |limit, swap| {
+            v2(&memory(limit, swap)).map(|w| {
+                w.list.iter().find(|w| w.file == "memory.swap.max").map(|w| w.value.clone())
+            })
+        };
+        let is = |limit, s| swap(limit, s).unwrap();
+        assert_eq!(is(100, 300).as_deref(), Some("200"));
+        assert_eq!(is(100, 100).as_deref(), Some("0"));
+        assert_eq!(is(100, -1).as_deref(), Some("max"));
+        assert_eq!(is(100, 0), None);
+        assert_eq!(is(-1, 0).as_deref(), Some("max"));
+        assert_eq!(is(-1, 300).as_deref(), Some("300"));
+        assert_eq!(is(0, -1).as_deref(), Some("max"));
+        assert_eq!(
+            swap(0, 300).unwrap_err().to_string(),
+            "linux.resources.memory.swap: unable to set swap limit without memory limit"
+        );
+        assert_eq!(
+            swap(300, 100).unwrap_err().to_string(),
+            "linux.resources.memory.swap: memory+swap limit should be >= memory limit"
+        );
+    }
+
+    #[test]
+    fn v2_without_swap_accounting_only_a_real_limit_is_an_error() {
+        let optional = |m| v2(&m).unwrap().list[0].optional;
+        assert!(optional(memory(100, 100)));
+        assert!(optional(memory(-1, 0)));
+        assert!(!optional(memory(100, 101)));
+    }
+
+    #[test]
+    fn v1_limit_and_swap_in_an_order_that_works_both_ways() {
+        let w = v1(&memory(100, 200)).unwrap();
+        let want = [("memory.limit_in_bytes", "100"), ("memory.memsw.limit_in_bytes", "200")];
+        assert_eq!(w.pairs(), want);
+        assert!(w.list[0].again);
+        let w = v1(&memory(-1, 0)).unwrap();
+        let want = [("memory.limit_in_bytes", "-1"), ("memory.memsw.limit_in_bytes", "-1")];
+        assert_eq!(w.pairs(), want);
+        assert!(w.list[0].again && w.list[1].optional);
+    }
+
+    #[test]
+    fn v1_the_rest() {
+        let all = Memory {
+            reservation: Some(50),
+            swappiness: Some(60),
+            disable_oom_killer: Some(true),
+            kernel: Some(9),
+            ..Memory::default()
+        };
+        let w = v1(&all).unwrap();
+        let want = [
+            ("memory.soft_limit_in_bytes", "50"),
+            ("memory.oom_control", "1"),
+            ("memory.swappiness", "60"),
+        ];
+        assert_eq!(w.pairs(), want);
+        assert_eq!(w.ignored, ["linux.resources.memory.kernel"]);
+        let w = v2(&all).unwrap();
+        assert_eq!(w.pairs(), [("memory.low", "50")]);
+        assert_eq!(w.ignored.len(), 3);
+    }
+
+    #[test]
+    fn v1_swappiness_over_100_is_refused() {
+        let error = v1(&Memory { swappiness: Some(101), ..Memory::default() }).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "linux.resources.memory.swappiness: invalid value 101 (valid range is 0-100)"
+        );
+    }
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `linux.cgroupsPath` and `linux.resources`: the container's cgroups on v1, hybrid and v2.
+//! `CgroupPlan` decides, `Cgroup` are the facts kept in state.json; everything after create works
+//! from those alone. Parent side. Each resource file has its `v1` and `v2` side by side.
+
+mod cpu;
+mod cpuset;
+mod create;
+mod destroy;
+mod device_program;
+mod devices;
+mod dir;
+mod freezer;
+mod hierarchy;
+mod hugetlb;
+mod io;
+mod join;
+mod memory;
+mod net;
+mod oom;
+mod path;
+mod pids;
+mod plan;
+mod processes;
+mod rdma;
+mod stats;
+mod unified;
+mod update;
+mod writes;
+
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use hierarchy::Hierarchies;
+pub(crate) use join::{Doors, ExecCgroup, SubCgroups};
+pub(crate) use oom::OomEvent;
+pub(crate) use plan::{CgroupPlan, Request};
+
+/// Who makes and limits the cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Driver {
+    /// creel itself, in the cgroup filesystem.
+    #[serde(rename = "cgroupfs")]
+    Fs,
+    /// systemd, asked over D-Bus.
+    Systemd,
+}
+
+/// The container's cgroups: what state.json keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cgroup {
+    driver: Driver,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    v1: Vec<V1Dir>,
+    /// v2, alone or beside v1 (hybrid).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unified: Option<UnifiedDir>,
+    /// The host has v2 alone.
+    v2: bool,
+    rootless: bool,
+    /// Rootless and no cgroupsPath: a cgroup that can't be made is done without.
+    lenient: bool,
+}
+
+/// The container's directory in one v1 hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct V1Dir {
+    controllers: Vec<String>,
+    mount: String,
+    path: String,
+    /// Failing to make or join it does no harm.
+    optional: bool,
+}
+
+impl V1Dir {
+    fn has(&self, controller: &str) -> bool {
+        self.controllers.iter().any(|c| c == controller)
+    }
+}
+
+/// The container's directory in the v2 hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct UnifiedDir {
+    mount: String,
+    path: String,
+}
+
+/// What a mount of type `cgroup` or `cgroup2` shows the container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct MountView {
+    /// On a v2 host: the container's cgroup directory.
+    pub v2: Option<String>,
+    /// On a v1 or hybrid host: each hierarchy.
+    pub v1: Vec<V1View>,
+}
+
+/// One v1 hierarchy, for the rootfs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct V1View {
+    /// The directory's name below /sys/fs/cgroup: `cpu,cpuacct`.
+    pub name: String,
+    /// Symbolic links to it: `cpu`, `cpuacct`. None when the hierarchy has one controller.
+    pub links: Vec<String>,
+    /// The container's cgroup directory on the host.
+    pub dir: String,
+    /// Data for mounting the hierarchy anew in a cgroup namespace: `cpu,cpuacct`, `name=systemd`.
+    pub options: String,
+}
+
+impl Cgroup {
+    /// Whether the host has v2 alone.
+    pub(crate) fn is_unified(&self) -> bool {
+        self.v2
+    }
+
+    /// The directory of a v1 controller, or of v2 under the empty name.
+    pub(crate) fn path(&self, controller: &str) -> Option<&str> {
+        if controller.is_empty() {
+            return self.unified.as_ref().map(|u| &*u.path);
+        }
+        self.v1_of(controller).map(|d| &*d.path)
+    }
+
+    fn v1_of(&self, controller: &str) -> Option<&V1Dir> {
+        self.v1.iter().find(|d| d.has(controller))
+    }
+
+    /// Where the files of a controller are: its v1 hierarchy, else v2.
+    fn path_of_controller(&self, controller: &str) -> Option<&str> {
+        self.path(controller).or_else(|| self.path(""))
+    }
+
+    /// The one directory that tells whether the cgroup exists and who is in it.
+    fn main_path(&self) -> Option<&str> {
+        if self.v2 {
+            return self.path("");
+        }
+        self.path("devices").or_else(|| self.v1.first().map(|d| &*d.path))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn exists(&self) -> bool {
+        self.main_path().is_some_and(|path| std::path::Path::new(path).exists())
+    }
+
+    /// For a mount of type `cgroup` or `cgroup2` in the container.
+    pub(crate) fn mount_view(&self) -> MountView {
+        if self.is_unified() {
+            return MountView { v2: self.path("").map(str::to_owned), v1: Vec::new() };
+        }
+        let v1 = self.v1.iter().map(|d| {
+            let name = d.mount.rsplit('/').next().unwrap_or_default().to_owned();
+            let links = if d.controllers.len() > 1 { d.controllers.clone() } else { Vec::new() };
+            V1View { name, links, dir: d.path.clone(), options: d.controllers.join(",") }
+        });
+        MountView { v2: None, v1: v1.collect() }
+    }
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `linux.cgroupsPath`: cleaned by text, so that `..` never leads above the place it starts from.
+
+/// Where a container's cgroup is, seen from the top of a hierarchy or from the caller's own cgroup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Inner {
+    /// Below the hierarchy's mount point; no slash at either end.
+    Absolute(String),
+    /// Below the caller's cgroup (v2: beside it); no slash at either end.
+    Relative(String),
+}
+
+impl Inner {
+    /// Without a path the id is the name.
+    pub(crate) fn plan(cgroups_path: &str, id: &str) -> Self {
+        match cgroups_path {
+            "" => Self::Relative(clean(id)),
+            path if path.starts_with('/') => Self::Absolute(clean(path)),
+            path => Self::Relative(clean(path)),
+        }
+    }
+}
+
+/// Folds `.`, `..` and doubled slashes; what would leave the top stays at the top.
+pub(crate) fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+/// `base` and a cleaned path below it; None when `sub` leads out of it.
+pub(crate) fn inside(base: &str, sub: &str) -> Option<String> {
+    let mut depth = 0_usize;
+    for part in sub.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => depth = depth.checked_sub(1)?,
+            _ => depth += 1,
+        }
+    }
+    Some(join(base, &clean(sub)))
+}
+
+/// Both without a slash between them being doubled; an empty part adds nothing.
+pub(crate) fn join(base: &str, below: &str) -> String {
+    let base = base.trim_end_matches('/');
+    let below = below.trim_matches('/');
+    if below.is_empty() { base.to_owned() } else { format!("{base}/{below}") }
+}
+
+/// The path of `to` seen from `from`, both absolute; None when it is not below.
+pub(crate) fn relative<'a>(from: &str, to: &'a str) -> Option<&'a str> {
+    let rest = to.strip_prefix(from.trim_end_matches('/'))?;
+    if rest.is_empty() || rest.starts_with('/') { Some(rest.trim_matches('/')) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cgroups_path_in_its_forms() {
+        let is = |path| Inner::plan(path, "c1");
+        assert_eq!(is(""), Inner::Relative("c1".into()));
+        assert_eq!(is("/docker/abc"), Inner::Absolute("docker/abc".into()));
+        assert_eq!(is("a/b/"), Inner::Relative("a/b".into()));
+        assert_eq!(is("/../../etc//./x"), Inner::Absolute("etc/x".into()));
+        assert_eq!(is("../../../x"), Inner::Relative("x".into()));
+        assert_eq!(is("/"), Inner::Absolute(String::new()));
+    }
+
+    #[test]
+    fn inside_keeps_below_the_base() {
+        assert_eq!(inside("/cg/x", "a/../b").as_deref(), Some("/cg/x/b"));
+        assert_eq!(inside("/cg/x", "").as_deref(), Some("/cg/x"));
+        assert_eq!(inside("/cg/x", "/").as_deref(), Some("/cg/x"));
+        assert_eq!(inside("/cg/x", "../xy"), None);
+        assert_eq!(inside("/cg/x", "a/../../x"), None);
+    }
+
+    #[test]
+    fn relative_goes_by_whole_names() {
+        assert_eq!(relative("/docker/a", "/docker/a/b"), Some("b"));
+        assert_eq!(relative("/docker/a", "/docker/ab"), None);
+        assert_eq!(relative("/", "/x"), Some("x"));
+        assert_eq!(relative("/a", "/a"), Some(""));
+    }
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `linux.resources.pids`: absent leaves the limit as it is, below zero lifts it.
+
+use super::writes::Writes;
+use crate::oci::Pids;
+
+pub(crate) fn v1(pids: &Pids) -> Writes {
+    both(pids)
+}
+
+pub(crate) fn v2(pids: &Pids) -> Writes {
+    both(pids)
+}
+
+fn both(pids: &Pids) -> Writes {
+    let mut w = Writes::default();
+    if let Some(limit) = pids.limit {
+        let value = match limit {
+            ..0 => "max".to_owned(),
+            // systemd has no TasksMax=0; both drivers do the same, as in runc. No fork either way.
+            0 => "1".to_owned(),
+            n => n.to_string(),
+        };
+        w.push("linux.resources.pids.limit", "pids.max", value);
+    }
+    w
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits() {
+        for (limit, want) in [(100, "100"), (0, "1"), (-1, "max"), (-5, "max")] {
+            let w = v2(&Pids { limit: Some(limit) });
+            assert_eq!(w.pairs(), [("pids.max", want)]);
+        }
+        assert!(v1(&Pids { limit: None }).is_empty());
+    }
+}

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `CgroupPlan`: where the container's cgroups will be and what is written into them, decided from
+//! config.json and the host before anything is made.
+
+use super::devices::Filter;
+use super::hierarchy::Hierarchies;
+use super::path::Inner;
+use super::writes::{Write, Writes};
+use super::{Cgroup, Driver, V1Dir, cpu, cpuset, hugetlb, io, memory, net, pids, rdma, unified};
+use crate::bail;
+use crate::error::Result;
+use crate::oci::{Device, Resources};
+
+/// What the plan is made from.
+#[derive(Debug)]
+pub(crate) struct Request<'a> {
+    pub id: &'a str,
+    /// `linux.cgroupsPath`; empty: the id, in the caller's own cgroup.
+    pub cgroups_path: &'a str,
+    pub resources: Option<&'a Resources<'a>>,
+    /// `linux.devices`: a node defined there brings no default rule.
+    pub nodes: &'a [Device<'a>],
+    /// `--systemd-cgroup`
+    pub systemd: bool,
+    /// No permission over cgroups is to be expected.
+    pub rootless: bool,
+}
+
+/// Every decision about the cgroups of a container.
+#[derive(Debug, Clone)]
+pub(crate) struct CgroupPlan {
+    pub(super) place: Cgroup,
+    /// Written before a process is inside.
+    pub(super) early: Vec<Write>,
+    /// Written when the container is assembled: what would slow the assembling down or stop it.
+    pub(super) late: Vec<Write>,
+    pub(super) devices: Filter,
+    /// What the top of the v2 hierarchy has to give.
+    pub(super) controllers: Vec<String>,
+    ignored: Vec<&'static str>,
+}
+
+/// The CPU bandwidth would throttle the assembling; a limit of processes could forbid its forks.
+const LATE: &[&str] = &[
+    "cpu.max",
+    "cpu.max.burst",
+    "cpu.cfs_quota_us",
+    "cpu.cfs_period_us",
+    "cpu.cfs_burst_us",
+    "pids.max",
+];
+
+impl CgroupPlan {
+    pub(crate) fn new(host: &Hierarchies, request: &Request<'_>) -> Result<Self> {
+        if request.systemd {
+            bail!("--systemd-cgroup: not supported yet");
+        }
+        let place = place(host, request)?;
+        let nothing = Resources::default();
+        let resources = request.resources.unwrap_or(&nothing);
+        let writes = writes(host, resources)?;
+        for write in &writes.list {
+            check_mounted(host, write)?;
+        }
+        let (late, early) = writes.list.into_iter().partition(|w| LATE.contains(&&*w.file));
+        Ok(Self {
+            place,
+            early,
+            late,
+            devices: Filter::plan(&resources.devices, request.nodes)?,
+            controllers: host.unified.as_ref().map_or_else(Vec::new, |u| u.controllers.clone()),
+            ignored: writes.ignored,
+        })
+    }
+
+    /// The facts to keep: known before anything is made.
+    pub(crate) fn place(&self) -> Cgroup {
+        self.place.clone()
+    }
+
+    /// Properties that were asked for and have no effect on this kind of hierarchy.
+    pub(crate) fn ignored(&self) -> &[&'static str] {
+        &self.ignored
+    }
+
+    pub(super) fn writes(&self) -> impl Iterator<Item = &Write> {
+        self.early.iter().chain(&self.late)
+    }
+}
+
+/// All of `linux.resources` but the devices.
+pub(super) fn writes(host: &Hierarchies, resources: &Resources<'_>) -> Result<Writes> {
+    if host.is_unified() { v2(resources) } else { v1(host, resources) }
+}
+
+fn v1(host: &Hierarchies, r: &Resources<'_>) -> Result<Writes> {
+    let mut w = Writes::default();
+    if let Some(cpu) = &r.cpu {
+        w.extend(cpuset::v1(cpu));
+        w.extend(cpu::v1(cpu)?);
+    }
+    if let Some(memory) = &r.memory {
+        w.extend(memory::v1(memory)?);
+    }
+    if let Some(pids) = &r.pids {
+        w.extend(pids::v1(pids));
+    }
+    if let Some(io) = &r.block_io {
+        w.extend(io::v1(io));
+    }
+    // A hybrid host may have handed a controller over to its v2 hierarchy.
+    let unified = |c: &str| host.v1_of(c).is_none() && host.has_unified(c);
+    w.extend(if unified("hugetlb") {
+        hugetlb::v2(&r.hugepage_limits)
+    } else {
+        hugetlb::v1(&r.hugepage_limits)
+    });
+    if let Some(network) = &r.network {
+        w.extend(net::v1(network));
+    }
+    w.extend(rdma::v1(&r.rdma));
+    w.extend(unified::v1(&r.unified)?);
+    Ok(w)
+}
+
+fn v2(r: &Resources<'_>) -> Result<Writes> {
+    let mut w = Writes::default();
+    if let Some(pids) = &r.pids {
+        w.extend(pids::v2(pids));
+    }
+    if let Some(memory) = &r.memory {
+        w.extend(memory::v2(memory)?);
+    }
+    if let Some(io) = &r.block_io {
+        w.extend(io::v2(io));
+    }
+    if let Some(cpu) = &r.cpu {
+        w.extend(cpu::v2(cpu));
+        w.extend(cpuset::v2(cpu));
+    }
+    w.extend(hugetlb::v2(&r.hugepage_limits));
+    if let Some(network) = &r.network {
+        w.extend(net::v2(network));
+    }
+    w.extend(rdma::v2(&r.rdma));
+    w.extend(unified::v2(&r.unified)?);
+    Ok(w)
+}
+
+/// A limit that the host has no controller for is an error, unless leaving it out changes nothing.
+pub(super) fn check_mounted(host: &Hierarchies, write: &Write) -> Result<()> {
+    let controller = write.controller();
+    // Pressure is measured without the controller.
+    if write.optional || controller == "cgroup" || write.file.ends_with(".pressure") {
+        return Ok(());
+    }
+    if host.is_unified() {
+        if host.has_unified(controller) {
+            return Ok(());
+        }
+        bail!("{}: the {controller} controller is not available", write.property);
+    }
+    if host.v1_of(controller).is_none() && !host.has_unified(controller) {
+        bail!("{}: the {controller} controller is not mounted", write.property);
+    }
+    Ok(())
+}
+
+fn place(host: &Hierarchies, request: &Request<'_>) -> Result<Cgroup> {
+    let inner = Inner::plan(request.cgroups_path, request.id);
+    if inner == Inner::Absolute(String::new()) {
+        bail!("linux.cgroupsPath: {:?} is the root cgroup", request.cgroups_path);
+    }
+    let hybrid = !host.is_unified();
+    if hybrid && host.v1_of("devices").is_none() {
+        // Without it nothing would keep the container from the host's devices.
+        bail!("linux.resources.devices: the devices controller is not mounted");
+    }
+    let mut v1 = Vec::new();
+    for hierarchy in host.v1.iter().filter(|h| h.is_known()) {
+        v1.push(V1Dir {
+            controllers: hierarchy.controllers.clone(),
+            path: hierarchy.place(&inner)?,
+            mount: hierarchy.mount.clone(),
+            optional: hierarchy.is_optional(),
+        });
+    }
+    let unified = match &host.unified {
+        Some(unified) => Some(super::UnifiedDir {
+            path: unified.place(&inner, hybrid)?,
+            mount: unified.mount.clone(),
+        }),
+        None => None,
+    };
+    Ok(Cgroup {
+        driver: Driver::Fs,
+        v1,
+        unified,
+        v2: !hybrid,
+        rootless: request.rootless,
+        lenient: request.rootless && request.cgroups_path.is_empty(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request<'a>(path: &'a str, resources: Option<&'a Resources<'a>>) -> Request<'a> {
+        Request {
+            id: "c1",
+            cgroups_path: path,
+            resources,
+            nodes: &[],
+            systemd: false,
+            rootless: false,
+        }
+    }
+
+    fn error(host: &Hierarchies, json: &str) -> String {
+        let resources = serde_json::from_str(json).unwrap();
+        CgroupPlan::new(host, &request("/a/c1", Some(&resources))).unwrap_err().to_string()
+    }
+
+    fn files(list: &[Write]) -> Vec<&str> {
+        list.iter().map(|w| &*w.file).collect()
+    }
+
+    #[test]
+    fn dockers_limits_on_v2_bandwidth_and_pids_late() {
+        let host = Hierarchies::test_v2(&["cpu", "memory", "pids", "cpuset", "io"]);
+        let json = r#"{"memory": {"limit": 1000, "reservation": 500, "swap": 2000},
+            "cpu": {"shares": 512, "quota": 50000, "period": 100000, "cpus": "0"},
+            "pids": {"limit": 100}}"#;
+        let resources = serde_json::from_str(json).unwrap();
+        let plan = CgroupPlan::new(&host, &request("/docker/c1", Some(&resources))).unwrap();
+        assert_eq!(
+            files(&plan.early),
+            ["memory.swap.max", "memory.max", "memory.low", "cpu.weight", "cpuset.cpus"]
+        );
+        assert_eq!(files(&plan.late), ["pids.max", "cpu.max"]);
+        let place = plan.place();
+        assert_eq!(place.unified.unwrap().path, "/sys/fs/cgroup/docker/c1");
+        assert!(place.v1.is_empty());
+    }
+
+    #[test]
+    fn a_missing_controller_is_named_with_the_property() {
+        let host = Hierarchies::test_v1(&["devices", "cpu"]);
+        assert_eq!(
+            error(&host, r#"{"memory": {"limit": 1000}}"#),
+            "linux.resources.memory.limit: the memory controller is not mounted"
+        );
+        let host = Hierarchies::test_v2(&["hugetlb"]);
+        assert_eq!(
+            error(&host, r#"{"cpu": {"shares": 512}}"#),
+            "linux.resources.cpu.shares: the cpu controller is not available"
+        );
+        assert_eq!(
+            error(&host, r#"{"unified": {"memory.high": "1"}}"#),
+            "linux.resources.unified[memory.high]: the memory controller is not available"
+        );
+    }
+
+    #[test]
+    fn without_the_devices_hierarchy_nothing_runs_on_v1() {
+        let host = Hierarchies::test_v1(&["cpu"]);
+        assert_eq!(
+            error(&host, "{}"),
+            "linux.resources.devices: the devices controller is not mounted"
+        );
+    }
+
+    #[test]
+    fn systemd_and_the_root_cgroup_are_refused() {
+        let host = Hierarchies::test_v2(&[]);
+        let systemd = Request { systemd: true, ..request("a:b:c", None) };
+        assert_eq!(
+            CgroupPlan::new(&host, &systemd).unwrap_err().to_string(),
+            "--systemd-cgroup: not supported yet"
+        );
+        assert_eq!(
+            CgroupPlan::new(&host, &request("/..", None)).unwrap_err().to_string(),
+            r#"linux.cgroupsPath: "/.." is the root cgroup"#
+        );
+    }
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The head for a new container: the sequence, nothing else. The order is the contract.
+
+use std::convert::Infallible;
+
+use crate::child::{self, Voice, loopback, stage, tail};
+use crate::error::{Context, Result};
+use crate::hooks::{DefaultEnv, Point};
+use crate::log;
+use crate::namespace;
+use crate::plan::Plan;
+use crate::sync::Ask;
+use crate::sys::{self, Inside};
+
+/// From the clone to execve; the end of the way is shared with `exec`.
+pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Infallible> {
+    let link = voice.link();
+    child::die_with_parent(me)?;
+    if let Some(doors) = &plan.doors {
+        doors.enter(me)?;
+    }
+    if plan.root_ids.is_some() && plan.entry.clone & namespace::USER.flag == 0 {
+        plan.limits.raise_own(me)?;
+    }
+    // Host mounts visible, ids perhaps not mapped.
+    namespace::enter(&plan.entry, plan.root_ids, link, me)?;
+    stage::refork(&plan.entry, link, me)?;
+    if plan.entry.refork {
+        // A second clone is a new process: its parent is still creel, its death signal is not.
+        child::die_with_parent(me)?;
+    }
+    sys::setsid(me)?;
+    if plan.entry.cgroup {
+        // The cgroup that it is in now becomes the namespace's root.
+        if plan.must_wait_for_cgroup {
+            link.ask(Ask::Placed)?;
+        }
+        sys::ns::unshare(namespace::CGROUP.flag, me).context(|| "make a cgroup namespace")?;
+    }
+    if let Some(keyring) = &plan.keyring {
+        tail::keyring(&plan.process, me, || keyring.make(me))?;
+    }
+    if plan.new_network {
+        loopback::up(me)?;
+    }
+    log::debug(|| "init: in its namespaces".to_owned());
+    let root = plan.rootfs.assemble(me)?;
+    log::debug(|| "init: root filesystem assembled".to_owned());
+    if plan.needs_parent_hooks {
+        link.ask(Ask::Hooks)?;
+    }
+    if plan.hooks.has(Point::CreateContainer) {
+        root.stand_in(me)?;
+        let state = plan.hook_state(crate::state::Status::Created, sys::getpid());
+        plan.hooks.run(Point::CreateContainer, &state, &DefaultEnv::Own)?;
+    }
+    // ── the host's files are out of reach below this line
+    let entered = plan.rootfs.enter(root, me)?;
+    entered.make_cwd(plan.process.command.cwd(), me)?;
+    tail::terminal(&plan.process, Some((&plan.rootfs, &entered)), me)?;
+    plan.uts.apply(me)?;
+    // Before /proc is masked: a user namespace gets a procfs of its own only while one is in full sight.
+    let proc = tail::labels(&plan.process, false, me)?;
+    if !plan.sysctl.is_empty() {
+        let proc = proc.map_or_else(|| entered.proc(me), Ok)?;
+        plan.sysctl.apply(&proc, me)?;
+    }
+    // ── no more mounts below this line
+    plan.rootfs.lock_down(&entered, me)?;
+    drop(entered);
+    tail::run(&mut plan.process, &plan.finish, voice, me)
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The head for a process that joins a running container: the sequence, nothing else.
+
+use std::convert::Infallible;
+use std::os::fd::AsFd;
+
+use super::{Voice, die_with_parent, tail};
+use crate::error::{Context, Result};
+use crate::namespace;
+use crate::plan::exec::Plan;
+use crate::sys::{self, Inside};
+
+/// From the clone to execve.
+pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Infallible> {
+    die_with_parent(me)?;
+    plan.cgroup.doors.enter(me)?;
+    if plan.root_ids.is_some() {
+        plan.limits.raise_own(me)?;
+    }
+    if plan.join != 0 {
+        sys::ns::setns(plan.init.as_fd(), plan.join, me)
+            .context(|| "join the container's namespaces")?;
+    }
+    if let Some(root) = &plan.root {
+        nix::unistd::fchdir(root).context(|| "enter the container's root")?;
+        nix::unistd::chroot(".").context(|| "chroot to the container's root")?;
+    }
+    if let Some((uid, gid)) = plan.root_ids {
+        namespace::become_root(uid, gid, me)?;
+    }
+    sys::setsid(me)?;
+    if let Some(keyring) = &plan.keyring {
+        tail::keyring(&plan.process, me, || keyring.join(me).map(drop))?;
+    }
+    // ── the host's files are out of reach below this line
+    tail::terminal(&plan.process, None, me)?;
+    tail::labels(&plan.process, false, me)?;
+    tail::run(&mut plan.process, &plan.finish, voice, me)
+}

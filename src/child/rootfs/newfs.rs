@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `mounts[]` of a filesystem type: by mount(2), which is the shortest way; or made detached by fsopen
+//! and fsmount, then attached, where something is to be done with the mount itself.
+
+use std::borrow::Cow;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, ResolveFlag, openat};
+use nix::mount::{MsFlags, mount};
+use nix::sys::stat::{Mode, fstat};
+use nix::unistd::fchdir;
+
+use super::attributes::path_of;
+use super::copyup::copy_up;
+use super::idmap::Mapped;
+use super::options::{MS_RDONLY, Options, attributes, superblock_flags};
+use super::root::{Links, Missing, Place};
+use super::tree::Tree;
+use crate::bail;
+use crate::error::{Context, Result};
+use crate::sys::Inside;
+use crate::sys::mount::{fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen};
+use crate::sys::openat2::openat2;
+use crate::sys::xattr::fsetxattr;
+
+/// The longest value that fsconfig takes.
+const VALUE_MAX: usize = 255;
+
+/// A new filesystem, ready to be asked for.
+#[derive(Debug)]
+pub(super) struct NewFs {
+    kind: CString,
+    direct: Direct,
+    /// None: what fsconfig cannot say (long or escaped values, iversion).
+    detached: Option<Detached>,
+    /// procfs and sysfs: through no link, on a directory (CVE-2019-19921, CVE-2023-27561).
+    pub ordinary_directory: bool,
+    /// tmpfs takes on the mode of the directory that it covers.
+    inherit_mode: bool,
+    copy_up: bool,
+    /// mqueue has no option for a label: its root directory gets one.
+    root_label: Option<CString>,
+    /// tmpfs and /dev are filled first (as runc does).
+    readonly_later: bool,
+    /// Nobody but this container's set-up can put anything in before the program starts, and
+    /// something of it will be.
+    fresh: bool,
+}
+
+/// mount(2): one call, where nothing has to be done with the mount afterwards.
+#[derive(Debug)]
+struct Direct {
+    source: Option<CString>,
+    flags: MsFlags,
+    data: CString,
+}
+
+/// fsopen and what follows: parameters in order, then MOUNT_ATTR_* bits.
+#[derive(Debug)]
+struct Detached {
+    params: Vec<(CString, Option<CString>)>,
+    attr: u64,
+}
+
+/// What is done with a new mount.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub idmap: Option<&'a Mapped>,
+    /// Its descriptor.
+    pub fd: bool,
+}
+
+impl NewFs {
+    pub(super) fn plan(
+        kind: &str,
+        source: &str,
+        options: &Options,
+        destination: &str,
+        label: Option<&str>,
+        idmapped: bool,
+    ) -> Result<Self> {
+        let is_tmpfs = kind == "tmpfs";
+        if options.copy_up && !is_tmpfs {
+            bail!(".options: tmpcopyup needs type tmpfs");
+        }
+        let readonly_later = options.flags & MS_RDONLY != 0 && (is_tmpfs || destination == "dev");
+        let flags = if readonly_later { options.flags & !MS_RDONLY } else { options.flags };
+        let data = join_data(options, label.filter(|_| takes_label(kind)));
+        let needs_direct = options.flags & libc::MS_I_VERSION != 0 || !is_simple(&data);
+        if idmapped && needs_direct {
+            bail!(
+                ".options: id maps with iversion, or values with quotes or over {VALUE_MAX} bytes"
+            );
+        }
+        let detached = match needs_direct {
+            true => None,
+            false => {
+                Some(Detached { params: params(source, flags, &data)?, attr: attributes(flags) })
+            }
+        };
+        Ok(Self {
+            kind: cstring(kind)?,
+            direct: Direct {
+                source: Some(source).filter(|s| !s.is_empty()).map(cstring).transpose()?,
+                flags: MsFlags::from_bits_retain(flags),
+                data: cstring(&data)?,
+            },
+            detached,
+            ordinary_directory: matches!(kind, "proc" | "sysfs"),
+            inherit_mode: is_tmpfs && !options.data.iter().any(|o| o.starts_with("mode=")),
+            copy_up: options.copy_up,
+            root_label: label.filter(|_| kind == "mqueue").map(cstring).transpose()?,
+            readonly_later,
+            fresh: is_tmpfs && !options.copy_up,
+        })
+    }
+
+    /// Nothing will be put into it.
+    pub(super) fn stays_empty(&mut self) {
+        self.fresh = false;
+    }
+
+    /// Makes and attaches it.
+    pub(super) fn apply(
+        &self,
+        to: &str,
+        links: Links,
+        wanted: Wanted<'_>,
+        tree: &mut Tree,
+        me: &Inside,
+    ) -> Result<Made> {
+        let place = self.place(to, links, tree)?;
+        super::mount::check_place(&place, self.kind.to_str().unwrap_or_default(), || false)?;
+        let needs_fd = wanted.fd || self.fresh || self.readonly_later || self.root_label.is_some();
+        let fd = match &self.detached {
+            Some(detached) if needs_fd || wanted.idmap.is_some() || self.copy_up => {
+                self.make_detached(detached, &place, wanted.idmap, tree, me)?
+            }
+            // Should it fail, the longer way may do, or can say why not.
+            Some(detached) => match self.mount(&place) {
+                Ok(()) => {
+                    tree.covered(&place.path);
+                    return Ok(Made { fd: None, place, fresh: false });
+                }
+                Err(_) => self.make_detached(detached, &place, None, tree, me)?,
+            },
+            None => {
+                self.mount(&place)?;
+                tree.covered(&place.path);
+                self.reopen(tree, &place)?
+            }
+        };
+        if let Some(label) = &self.root_label {
+            let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+            let dir = openat(&fd, ".", flags, Mode::empty())?;
+            fsetxattr(dir.as_fd(), c"security.selinux", label).context(|| "label")?;
+        }
+        if self.readonly_later {
+            let kept = fd.try_clone()?;
+            tree.late_readonly.push(kept);
+        }
+        Ok(Made { fd: Some(fd), place, fresh: self.fresh })
+    }
+
+    fn make_detached(
+        &self,
+        detached: &Detached,
+        place: &Place,
+        idmap: Option<&Mapped>,
+        tree: &mut Tree,
+        me: &Inside,
+    ) -> Result<OwnedFd> {
+        let fd = self.make(&detached.params, detached.attr, place)?;
+        if self.copy_up {
+            copy_up(place.fd.as_fd(), fd.as_fd(), me).context(|| "tmpcopyup")?;
+        }
+        if let Some(idmap) = idmap {
+            idmap.set(fd.as_fd())?;
+        }
+        self.attach(tree, &fd, place)?;
+        Ok(fd)
+    }
+
+    /// mount(2) on the place as the working directory: by descriptor, and without any /proc.
+    fn mount(&self, place: &Place) -> Result<()> {
+        let target = match fchdir(&place.fd) {
+            Ok(()) => ".".to_owned(),
+            Err(Errno::ENOTDIR) => path_of(place.fd.as_fd()),
+            Err(errno) => return Err(errno.into()),
+        };
+        let data = self.data_with_mode(place)?;
+        let data = Some(&*data).filter(|data| !data.is_empty());
+        let Direct { source, flags, .. } = &self.direct;
+        let kind = Some(self.kind.as_c_str());
+        Ok(mount(source.as_deref(), target.as_str(), kind, *flags, data)?)
+    }
+
+    fn place(&self, to: &str, links: Links, tree: &Tree) -> Result<Place> {
+        let links = if self.ordinary_directory { Links::Refuse } else { links };
+        match tree.place(to, links, || Missing::MakeDir) {
+            Err(Errno::ELOOP | Errno::ENOTDIR) if self.ordinary_directory => self.not_ordinary(),
+            other => other.context(|| "mount point"),
+        }
+    }
+
+    fn attach(&self, tree: &mut Tree, fd: &OwnedFd, place: &Place) -> Result<()> {
+        match tree.attach(fd, place) {
+            Err(Errno::ENOTDIR) if self.ordinary_directory => self.not_ordinary(),
+            other => Ok(other?),
+        }
+    }
+
+    fn not_ordinary<T>(&self) -> Result<T> {
+        bail!("{:?} must be mounted on ordinary directory", self.kind)
+    }
+
+    fn make(
+        &self,
+        params: &[(CString, Option<CString>)],
+        attr: u64,
+        place: &Place,
+    ) -> Result<OwnedFd> {
+        let fs = fsopen(&self.kind)?;
+        let configured = self.configure(&fs, params, place);
+        let made = configured.and_then(|()| fsconfig_create(fs.as_fd()));
+        if let Err(errno) = made {
+            return match said_by_kernel(&fs) {
+                Some(message) => Err(errno).context(|| message),
+                None => Err(errno.into()),
+            };
+        }
+        Ok(fsmount(fs.as_fd(), attr)?)
+    }
+
+    fn configure(
+        &self,
+        fs: &OwnedFd,
+        params: &[(CString, Option<CString>)],
+        place: &Place,
+    ) -> Result<(), Errno> {
+        if let Some(mode) = self.inherited_mode(place)? {
+            fsconfig_set_string(fs.as_fd(), c"mode", &crate::sys::cstring(mode)?)?;
+        }
+        for (key, value) in params {
+            match value {
+                Some(value) => fsconfig_set_string(fs.as_fd(), key, value)?,
+                None => fsconfig_set_flag(fs.as_fd(), key)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn inherited_mode(&self, place: &Place) -> Result<Option<String>, Errno> {
+        if !self.inherit_mode || !place.existed {
+            return Ok(None);
+        }
+        Ok(Some(format!("{:04o}", fstat(&place.fd)?.st_mode & 0o7777)))
+    }
+
+    fn data_with_mode(&self, place: &Place) -> Result<Cow<'_, CStr>> {
+        let Some(mode) = self.inherited_mode(place)? else {
+            return Ok(Cow::Borrowed(&self.direct.data));
+        };
+        let data = self.direct.data.to_str().unwrap_or_default();
+        Ok(Cow::Owned(cstring(&format!("mode={mode},{data}"))?))
+    }
+
+    /// The mount that mount(2) has put on the place: on another filesystem than what was there.
+    fn reopen(&self, tree: &Tree, place: &Place) -> Result<OwnedFd> {
+        let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS;
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW;
+        let fd = openat2(tree.root.fd(), place.path.as_str(), flags, resolve)?;
+        if fstat(&place.fd)?.st_dev == fstat(&fd)?.st_dev {
+            bail!("the destination was moved away");
+        }
+        Ok(fd)
+    }
+}
+
+/// An attached new filesystem.
+pub(super) struct Made {
+    /// If it was wanted.
+    pub fd: Option<OwnedFd>,
+    pub place: Place,
+    pub fresh: bool,
+}
+
+/// What the kernel has to say about the context, such as an unknown parameter.
+fn said_by_kernel(fs: &OwnedFd) -> Option<String> {
+    let mut buffer = [0; 512];
+    let read = nix::unistd::read(fs, &mut buffer).ok()?;
+    let text = String::from_utf8_lossy(&buffer[..read]);
+    let text = text.trim_end();
+    // "e " for errors, "w " and "i " else.
+    Some(text.split_once(' ').map_or(text, |(_, message)| message).to_owned())
+}
+
+/// The options for the filesystem as one text.
+fn join_data(options: &Options, label: Option<&str>) -> String {
+    let mut data = options.data.join(",");
+    if let Some(label) = label {
+        if !data.is_empty() {
+            data.push(',');
+        }
+        data.push_str("context=");
+        // mount(2) needs quotes around a label with commas; fsconfig takes none.
+        data.push_str(&if label.contains(',') { format!("{label:?}") } else { label.to_owned() });
+    }
+    data
+}
+
+/// proc and sysfs have labels of their own; mqueue is labelled by its root's attribute.
+fn takes_label(kind: &str) -> bool {
+    !matches!(kind, "proc" | "sysfs" | "mqueue")
+}
+
+/// Whether splitting at commas gives what fsconfig takes.
+fn is_simple(data: &str) -> bool {
+    !data.contains(['\\', '"'])
+        && data
+            .split(',')
+            .all(|option| option.split_once('=').is_none_or(|(_, value)| value.len() <= VALUE_MAX))
+}
+
+fn params(source: &str, flags: u64, data: &str) -> Result<Vec<(CString, Option<CString>)>> {
+    let mut params = Vec::new();
+    if !source.is_empty() && source.len() <= VALUE_MAX {
+        params.push((c"source".to_owned(), Some(cstring(source)?)));
+    }
+    for flag in superblock_flags(flags) {
+        params.push((cstring(flag)?, None));
+    }
+    for option in data.split(',').filter(|option| !option.is_empty()) {
+        params.push(match option.split_once('=') {
+            Some((key, value)) => (cstring(key)?, Some(cstring(value)?)),
+            None => (cstring(option)?, None),
+        });
+    }
+    Ok(params)
+}
+
+fn cstring(text: &str) -> Result<CString> {
+    crate::sys::cstring(text).context(|| format!("a null byte in {text:?}"))
+}

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The end of the way, for a new container and for `exec` alike: privileges go, the program comes.
+//! The order is the contract; each step says what it makes impossible.
+
+use std::convert::Infallible;
+
+use nix::errno::Errno;
+
+use super::process::Process;
+use super::rootfs::{Entered, Proc, Rootfs};
+use super::{Voice, forget_parent};
+use crate::child::seccomp::Filter;
+use crate::error::{Context, Error, Result};
+use crate::hooks::{DefaultEnv, Hooks, Point};
+use crate::limits::Limits;
+use crate::state::{Facts, Status, oci_state};
+use crate::sync::Ask;
+use crate::sys::{self, Inside};
+use crate::{log, signals};
+
+/// What is left to do when the process has its place: all decided in the parent.
+#[derive(Debug)]
+pub(crate) struct Finish {
+    pub filter: Option<Filter>,
+    pub limits: Limits,
+    /// startContainer hooks run just before the program, with this container's facts.
+    pub hooks: Option<(Hooks, Facts)>,
+}
+
+impl Finish {
+    /// Whether there is a seccomp agent to hand a listener to.
+    fn notifies(&self) -> bool {
+        self.filter.as_ref().is_some_and(|filter| filter.listener.is_some())
+    }
+}
+
+pub(crate) fn run(
+    process: &mut Process,
+    finish: &Finish,
+    voice: &mut Voice,
+    me: &Inside,
+) -> Result<Infallible> {
+    process.sched.apply(me)?;
+    if let Some(numa) = &process.numa {
+        numa.apply(me)?;
+    }
+    if let Some(personality) = process.personality {
+        personality.apply(me)?;
+    }
+    finish.limits.apply_to_self(me)?;
+    process.command.complete_env(me);
+    process.user.own_stdio(me)?;
+    // Before the change of user, who may not be allowed to traverse the way there.
+    let chdir = process.command.chdir(me)?;
+    process.caps.apply_no_new_privileges(me)?;
+    process.caps.drop_bounding(me)?;
+    process.user.apply(me)?;
+    if needs_admin(process, finish) {
+        process.caps.apply_keeping_sys_admin(me)?;
+    } else {
+        process.caps.apply(me)?;
+    }
+    process.command.chdir_as_user(chdir, me)?;
+    process.user.set_umask(me);
+    // Here, so that a missing program fails `create` and not `start`.
+    let program = process.command.find(me)?;
+    process.fds.apply(me)?;
+    forget_parent(me)?;
+    if finish.hooks.is_none() {
+        signals::default_sigpipe(me)?;
+    }
+    wait_for_start(process, finish, voice, me)?;
+    // ── only what the filter allows below this line
+    if let Some((hooks, facts)) = &finish.hooks {
+        let state = oci_state(facts, Status::Created, sys::getpid());
+        hooks.run(Point::StartContainer, &state, &DefaultEnv::Given(process.command.env()))?;
+        // Not before: a hook need not read its input.
+        signals::default_sigpipe(me)?;
+    }
+    process.command.execve(&program, me)
+}
+
+/// A terminal of the container's own as standard streams, and as /dev/console in a new container.
+pub(crate) fn terminal(
+    process: &Process,
+    rootfs: Option<(&Rootfs, &Entered)>,
+    me: &Inside,
+) -> Result<()> {
+    let Some(terminal) = &process.terminal else { return Ok(()) };
+    log::leave_stderr(me);
+    let pty = terminal.open(me)?;
+    if let Some((rootfs, entered)) = rootfs {
+        rootfs.bind_console(entered, pty.slave(), me)?;
+    }
+    terminal.take(pty, me)
+}
+
+/// Makes or joins the session keyring, which takes on the label of the process.
+pub(crate) fn keyring(
+    process: &Process,
+    me: &Inside,
+    enter: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    if !process.label.has_selinux() {
+        return enter();
+    }
+    let proc = Proc::open(me)?;
+    process.label.set_key_label(proc.fd(), me)?;
+    enter()?;
+    process.label.reset_key_label(proc.fd(), me)
+}
+
+/// The label of the program to come, and a private procfs for it and whatever else needs one.
+pub(crate) fn labels(process: &Process, needs_proc: bool, me: &Inside) -> Result<Option<Proc>> {
+    if !needs_proc && !process.label.is_set() {
+        return Ok(None);
+    }
+    let proc = Proc::open(me)?;
+    if process.label.is_set() {
+        // /proc/self of a process that cannot be dumped belongs to the host's root.
+        sys::prctl(libc::PR_SET_DUMPABLE, 1).context(|| "prctl PR_SET_DUMPABLE")?;
+        process.label.apply_apparmor(proc.fd(), me)?;
+        process.label.apply_selinux(proc.fd(), me)?;
+        sys::prctl(libc::PR_SET_DUMPABLE, 0).context(|| "prctl PR_SET_DUMPABLE")?;
+    }
+    Ok(Some(proc))
+}
+
+/// Without no_new_privs a filter takes CAP_SYS_ADMIN to load; loading it late needs fewer calls to be
+/// allowed by it.
+fn needs_admin(process: &Process, finish: &Finish) -> bool {
+    finish.filter.is_some() && !process.caps.no_new_privileges()
+}
+
+/// `run`, `exec`: the parent's last answer. `create`: a byte in exec.fifo, from `start`. The filter is
+/// loaded as late as can be, behind the wait. But a seccomp agent gets its listener while `create`
+/// runs, as from runc, and with it come the errors.
+fn wait_for_start(
+    process: &Process,
+    finish: &Finish,
+    voice: &mut Voice,
+    me: &Inside,
+) -> Result<()> {
+    if voice.fifo().is_none() {
+        voice.link().ask(Ask::Ready)?;
+        return load(process, finish, voice, me);
+    }
+    // `kill` ends a created container too.
+    signals::end_on_termination(me)?;
+    log::debug(|| "init: ready, waiting for start".to_owned());
+    if finish.notifies() {
+        close_before_wait(process.fds.end(), voice, me)?;
+        load(process, finish, voice, me)?;
+        return wait_for_byte(voice);
+    }
+    voice.link().send(Ask::Ready)?;
+    voice.hang_up();
+    close_before_wait(process.fds.end(), voice, me)?;
+    wait_for_byte(voice)?;
+    load(process, finish, voice, me)
+}
+
+/// Nothing of the host stays open for as long as nobody starts the container.
+fn close_before_wait(first: u32, voice: &Voice, me: &Inside) -> Result<()> {
+    let [link, fifo] = voice.numbers();
+    let mut keep = [link, fifo, log::outlive_create(me)];
+    match sys::fd::close_except(first, &mut keep) {
+        // KERNEL(5.9): close_range; execve closes them all.
+        Ok(()) | Err(Errno::ENOSYS) => Ok(()),
+        Err(errno) => Err(errno).context(|| "close_range"),
+    }
+}
+
+fn wait_for_byte(voice: &Voice) -> Result<()> {
+    let fifo = voice.fifo().expect("only `create` waits");
+    // Its own end for writing keeps it from seeing an end of file.
+    let mut byte = [0_u8; 1];
+    loop {
+        match nix::unistd::read(fifo, &mut byte) {
+            Ok(1) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Ok(_) => return Err(Error::text("exec.fifo: closed without a start")),
+            Err(errno) => return Err(errno).context(|| "read exec.fifo"),
+        }
+    }
+}
+
+/// The filter, and the capability that it took goes.
+fn load(process: &Process, finish: &Finish, voice: &mut Voice, me: &Inside) -> Result<()> {
+    let Some(filter) = &finish.filter else { return Ok(()) };
+    match filter.listener {
+        None => drop(filter.load(me)?),
+        Some(_) => load_and_hand_over(filter, voice, me)?,
+    }
+    if needs_admin(process, finish) {
+        process.caps.apply(me)?;
+    }
+    Ok(())
+}
+
+/// The parent takes the listener out of this process by its number, told beforehand: a filter that
+/// notifies of sendmsg would stop us from sending it. A call that it notifies of just waits until the
+/// agent, which has got the listener meanwhile, answers it.
+fn load_and_hand_over(filter: &Filter, voice: &mut Voice, me: &Inside) -> Result<()> {
+    // Nothing is opened between this and the load.
+    let number = sys::fd::next_number().context(|| "linux.seccomp: the listener's number")?;
+    voice.link().send(Ask::Listener(number))?;
+    let listener = filter.load(me)?;
+    voice.link().wait_done()?;
+    if voice.fifo().is_some() {
+        voice.hang_up_open();
+    }
+    // Only the agent's is left: its end is the end of waiting for it.
+    drop(listener);
+    Ok(())
+}

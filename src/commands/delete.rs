@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `delete`: what a container holds is given back, whatever state it died in.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use crate::ExitCode;
+use crate::bail;
+use crate::cli::args::Globals;
+use crate::error::{Context, Kind, Result};
+use crate::hooks::Hooks;
+use crate::state::{self, Container, Op, Status};
+use crate::{log, oci, sys};
+
+/// How long a killed init may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) fn delete(globals: &Globals, id: &str, force: bool) -> Result<ExitCode> {
+    state::check_id(id)?;
+    let container = match Container::load(&globals.root, id) {
+        Ok(container) => container,
+        Err(error) if error.kind() == Kind::NoSuchContainer => {
+            // A create that was killed before it wrote anything.
+            state::remove_directory(&globals.root.join(id))?;
+            return if force { Ok(ExitCode::SUCCESS) } else { Err(error) };
+        }
+        Err(error) if force => {
+            // state.json is damaged: the directory is all that is known.
+            state::remove_directory(&globals.root.join(id))?;
+            log::warn(&format!("{error}: only the state directory is removed"));
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(error) => return Err(error),
+    };
+    let status = container.status()?;
+    if !force {
+        status.allows(Op::Delete, id)?;
+    }
+    // Even a stopped container may have processes left, without a pid namespace of its own.
+    if force || status == Status::Created {
+        end(&container)?;
+    }
+    destroy(&container)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Kills everything in the container and waits for init's end.
+pub(super) fn end(container: &Container) -> Result<()> {
+    let init = container.init_pidfd();
+    if let Ok(init) = &init {
+        // ESRCH: it has just ended.
+        let _ = sys::pidfd::pidfd_send_signal(init.as_fd(), libc::SIGKILL);
+    }
+    // A frozen process of v1 dies only when thawed; a shared pid namespace keeps what init started.
+    container.facts.cgroup.kill(libc::SIGKILL)?;
+    let Ok(init) = init else { return Ok(()) };
+    if !sys::pidfd::wait_exit(init.as_fd(), Some(PATIENCE)).context(|| "wait for init")? {
+        bail!("container init still running");
+    }
+    Ok(())
+}
+
+/// Cgroup, directory, poststop hooks. Repeating it is harmless.
+pub(crate) fn destroy(container: &Container) -> Result<()> {
+    let hooks = match container.facts.has_poststop {
+        true => poststop(container)?,
+        false => None,
+    };
+    release(container)?;
+    if let Some(hooks) = hooks {
+        hooks.run_poststop(&container.oci_state(Status::Stopped, 0));
+    }
+    Ok(())
+}
+
+fn poststop(container: &Container) -> Result<Option<Hooks>> {
+    let Ok(text) = container.config() else { return Ok(None) };
+    let spec: oci::Spec<'_> = oci::parse(&text)?;
+    Hooks::plan(spec.hooks.as_ref()).map(Some)
+}
+
+/// Cgroup and directory.
+pub(crate) fn release(container: &Container) -> Result<()> {
+    let cgroup = &container.facts.cgroup;
+    if !container.facts.own_pid_namespace {
+        cgroup.kill(libc::SIGKILL)?;
+    }
+    cgroup.destroy().context(|| "remove the container's cgroup")?;
+    container.remove()
+}

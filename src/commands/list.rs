@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `list`.
+
+use std::os::unix::fs::MetadataExt;
+
+use super::{print, state};
+use crate::ExitCode;
+use crate::cli::args::{Globals, Output};
+use crate::cli::output;
+use crate::error::{Context, Kind, Result};
+use crate::log;
+use crate::state::{Container, Status};
+
+pub(crate) fn list(globals: &Globals, format: Output, quiet: bool) -> Result<ExitCode> {
+    let found = find(globals)?;
+    let views: Vec<_> =
+        found.iter().map(|(c, status, owner)| state::view(c, *status, owner)).collect();
+    print(&match (quiet, format) {
+        (true, _) => output::list_quiet(&views),
+        (false, Output::Json) => output::list_json(&views),
+        (false, Output::Table) => output::list_table(&views),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Every container that can be read, by id. One that cannot is reported and passed over, as by runc.
+fn find(globals: &Globals) -> Result<Vec<(Container, Status, String)>> {
+    let root = &globals.root;
+    let entries = match std::fs::read_dir(root) {
+        Ok(entries) => entries,
+        // Nothing was ever created in the default root; one that was named should be there.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !globals.root_is_explicit => {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error).context(|| format!("open {root:?}")),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.context(|| format!("read {root:?}"))?;
+        let name = entry.file_name();
+        let Some(id) = name.to_str() else { continue };
+        let Ok(about) = entry.metadata() else { continue };
+        if !about.is_dir() {
+            continue;
+        }
+        match Container::load(root, id).and_then(|c| Ok((c.status()?, c))) {
+            Ok((status, container)) => found.push((container, status, owner(about.uid()))),
+            // Deleted meanwhile, or not a container.
+            Err(error) if error.kind() == Kind::NoSuchContainer => {}
+            Err(error) => log::warn(&format!("load container {id}: {error}")),
+        }
+    }
+    found.sort_by(|a, b| a.0.facts.id.cmp(&b.0.facts.id));
+    Ok(found)
+}
+
+/// The user's name by /etc/passwd, else `#UID`. (The C library's look-up loads plugins.)
+fn owner(uid: u32) -> String {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| format!("#{uid}"))
+}

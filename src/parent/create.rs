@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `create` and the first half of `run`: a transaction. What is made is made known first, and undone
+//! in reverse by whatever fails.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::rc::Rc;
+
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, SFlag};
+
+use super::serve;
+use super::spawn::{self, Init, Place};
+use crate::child;
+use crate::error::{Context, Result};
+use crate::hooks::Hooks;
+use crate::log;
+use crate::plan::Plan;
+use crate::signals::Signals;
+use crate::state::{Container, FIFO, Status};
+use crate::sync::ParentLink;
+use crate::sys;
+
+/// A container with its init, which has said that it is ready and waits to be answered.
+#[derive(Debug)]
+pub(crate) struct Created {
+    // Before `undo`: dropped in this order, init dies before its cgroup is removed.
+    pub init: Init,
+    pub link: ParentLink,
+    undo: Undo,
+}
+
+impl Created {
+    pub(crate) fn container(&self) -> &Container {
+        self.undo.container()
+    }
+
+    /// The container lives on by itself from here.
+    pub(crate) fn keep(mut self) -> (Container, Init, ParentLink) {
+        self.init.detach();
+        let container = self.undo.container.take().expect("taken only here");
+        (container, self.init, self.link)
+    }
+}
+
+/// Takes back what has been made, unless the container was taken out of it.
+#[derive(Debug)]
+struct Undo {
+    container: Option<Container>,
+    /// Until it has been made, one of that name is somebody else's.
+    has_cgroup: bool,
+    /// From the clone on, the container has lived: its poststop hooks run.
+    hooks: Option<Hooks>,
+}
+
+impl Undo {
+    fn container(&self) -> &Container {
+        self.container.as_ref().expect("there until `keep`")
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        let Some(container) = self.container.take() else { return };
+        let undone = match self.has_cgroup {
+            true => crate::commands::delete::release(&container),
+            false => container.remove(),
+        };
+        if let Err(error) = undone {
+            log::warn(&format!("undo create: {error}"));
+        }
+        if let Some(hooks) = &self.hooks {
+            hooks.run_poststop(&container.oci_state(Status::Stopped, 0));
+        }
+    }
+}
+
+/// Makes the state directory, the cgroup and the clone, and serves it until it is ready.
+pub(crate) fn create(
+    mut plan: Plan,
+    root: &Path,
+    config: &str,
+    signals: Option<&Signals>,
+) -> Result<(Created, Plan)> {
+    let container =
+        Container::create(root, plan.facts.clone(), config, || plan.cgroup_place.check_unused())?;
+    let mut undo = Undo { container: Some(container), has_cgroup: false, hooks: None };
+    let waits_for_start = plan.waits_for_start;
+    if let Some(notify) = &mut plan.notify {
+        notify.make_dir()?;
+        // `create` leaves it to `start`.
+        if !waits_for_start {
+            notify.listen()?;
+        }
+    }
+    make_cgroup(&mut plan, undo.container.as_mut().expect("there until `keep`"))?;
+    undo.has_cgroup = true;
+    let fifo = plan.waits_for_start.then(|| make_fifo(undo.container())).transpose()?;
+    let cgroup = plan.cgroup_place.clone_into()?;
+    plan.doors = Some(plan.cgroup_place.doors()?);
+    let time_offsets = plan.time_offsets.text().map(str::to_owned);
+    let place =
+        Place { cgroup: cgroup.as_ref().map(AsFd::as_fd), time_offsets: time_offsets.as_deref() };
+    let entry = Rc::clone(&plan.entry);
+    let lock = sys::fd::number(undo.container().dir().as_fd());
+    let (mut init, link) = spawn::spawn(&entry, &place, |link, me, is_placed| {
+        plan.must_wait_for_cgroup = !is_placed;
+        // The lock is of whoever has the descriptor: this copy must not hold it for the container.
+        sys::fd::close_inherited(lock);
+        child::main(link, fifo, &me, |voice, me| {
+            signals.map_or(Ok(()), |signals| signals.restore(me))?;
+            child::create::run(&mut plan, voice, me)
+        })
+    })?;
+    undo.hooks = Some(plan.hooks.clone());
+    let container = undo.container.as_mut().expect("there until `keep`");
+    container.record_init(init.pid)?;
+    log::debug(|| format!("init is process {}", init.pid));
+    serve::until_ready(&plan, container, &mut init, &link)?;
+    Ok((Created { init, link, undo }, plan))
+}
+
+/// exec.fifo, which says `created` while it is there. Opened now, as the clone cannot reach it later:
+/// for reading the byte of `start`, and for writing why the program could not be executed.
+fn make_fifo(container: &Container) -> Result<OwnedFd> {
+    let dir = container.dir();
+    let mode = Mode::from_bits_truncate(0o600);
+    let doing = || format!("make {:?}", container.path().join(FIFO));
+    nix::sys::stat::mknodat(dir, FIFO, SFlag::S_IFIFO, mode, 0).context(doing)?;
+    openat(dir, FIFO, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).context(doing)
+}
+
+fn make_cgroup(plan: &mut Plan, container: &mut Container) -> Result<()> {
+    plan.cgroup_place.create(&plan.cgroup)?;
+    if container.facts.cgroup != plan.cgroup_place {
+        container.facts.cgroup = plan.cgroup_place.clone();
+        container.save()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `exec`: another process into a running container; the parent's half.
+
+use std::os::fd::AsFd;
+
+use super::serve;
+use super::spawn::{self, Init, Place};
+use crate::child;
+use crate::child::seccomp::Listener;
+use crate::error::{Error, Result};
+use crate::plan::exec::Plan;
+use crate::signals::Signals;
+use crate::state::Container;
+use crate::sync::{Ask, Message, ParentLink, Tell};
+
+/// The process, set up and waiting for its last answer.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    pub init: Init,
+    pub link: ParentLink,
+    /// The seccomp agent, which waits for its listener.
+    pub listener: Option<Listener>,
+}
+
+/// Clones, places and serves the process until it is ready.
+pub(crate) fn exec(
+    mut plan: Plan,
+    container: &Container,
+    signals: Option<&Signals>,
+) -> Result<Entered> {
+    let entry = std::mem::take(&mut plan.entry);
+    let listener = plan.finish.filter.as_ref().and_then(|filter| filter.listener.clone());
+    let into = plan.cgroup.into.take();
+    let place = Place { cgroup: into.as_ref().map(AsFd::as_fd), time_offsets: None };
+    let (init, link) = {
+        let plan = &mut plan;
+        let body = |link, me: crate::sys::Inside, _| {
+            child::main(link, None, &me, |voice, me| {
+                signals.map_or(Ok(()), |signals| signals.restore(me))?;
+                child::exec::run(plan, voice, me)
+            })
+        };
+        spawn::spawn(&entry, &place, body)?
+    };
+    plan.affinity.apply_initial(init.pid)?;
+    if !init.is_placed {
+        plan.cgroup.join(init.pid)?;
+    }
+    plan.affinity.apply_final(init.pid)?;
+    plan.limits.apply_oom_score_adj(init.pid)?;
+    match link.next()? {
+        Message::Ask(Ask::Ready) => Ok(Entered { init, link, listener }),
+        Message::Tell(Tell::Failed(error)) => Err(error),
+        Message::End => Err(serve::died(&init, &container.facts.cgroup)),
+        Message::Ask(..) | Message::Tell(Tell::Forked { .. }) => {
+            Err(Error::text("a message from the process is out of place"))
+        }
+    }
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Answers what the clone asks for; notices when it dies and says why.
+
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
+use nix::sys::wait::WaitStatus;
+
+use super::affinity;
+use super::seccomp_agent::Agent;
+use super::spawn::Init;
+use crate::cgroup::Cgroup;
+use crate::child;
+use crate::error::{Context, Error, Result};
+use crate::hooks::{DefaultEnv, Point};
+use crate::plan::Plan;
+use crate::state::{Container, Status};
+use crate::sync::{Ask, Message, ParentLink, Tell};
+
+/// Answers until the clone is ready. Its last request, if `Ask::Ready`, is left to the caller.
+pub(crate) fn until_ready(
+    plan: &Plan,
+    container: &mut Container,
+    init: &mut Init,
+    link: &ParentLink,
+) -> Result<()> {
+    // The maps first where the clone can't do anything before; everything else waits for its place.
+    let maps_first = plan.entry.needs_map && !plan.entry.refork && !plan.entry.late_user;
+    if !maps_first {
+        place(plan, init)?;
+    }
+    let mut is_placed = !maps_first;
+    let mut is_limited = false;
+    loop {
+        match link.next()? {
+            Message::Ask(Ask::Map) => {
+                map(plan, init)?;
+                link.done()?;
+                if !is_placed {
+                    place(plan, init)?;
+                    is_placed = true;
+                }
+            }
+            Message::Ask(Ask::Placed) => link.done()?,
+            Message::Tell(Tell::Forked { pidfd }) => {
+                init.follow(pidfd)?;
+                plan.limits.apply_oom_score_adj(init.pid)?;
+                container.record_init(init.pid)?;
+            }
+            Message::Ask(Ask::Hooks) => {
+                late_limits(plan, &mut is_limited)?;
+                hooks(plan, container, init)?;
+                link.done()?;
+            }
+            Message::Ask(Ask::Ready) => return late_limits(plan, &mut is_limited),
+            Message::Ask(Ask::Listener(number)) => {
+                late_limits(plan, &mut is_limited)?;
+                return Agent::of_init(plan, container).hand_over(init, link, number);
+            }
+            Message::Tell(Tell::Failed(error)) => return Err(error),
+            Message::End => return Err(died(init, &container.facts.cgroup)),
+        }
+    }
+}
+
+/// After the last answer: execve, or why not.
+pub(crate) fn until_executed(init: &Init, link: &ParentLink, agent: &Agent<'_>) -> Result<()> {
+    loop {
+        match link.next()? {
+            Message::Ask(Ask::Listener(number)) => agent.hand_over(init, link, number)?,
+            Message::Tell(Tell::Failed(error)) => return Err(error),
+            Message::End if is_killed_before_exec(init) => {
+                return Err(died(init, &agent.facts.cgroup));
+            }
+            Message::End => return Ok(()),
+            Message::Ask(Ask::Map | Ask::Placed | Ask::Hooks | Ask::Ready)
+            | Message::Tell(Tell::Forked { .. }) => {
+                return Err(Error::text("a message from the container's init is out of place"));
+            }
+        }
+    }
+}
+
+/// Whether the clone was killed on the way to execve, without a word. Its descriptors close before it
+/// counts as ended, and at execve before it has its new name.
+fn is_killed_before_exec(init: &Init) -> bool {
+    let proc = format!("/proc/{}", init.pid);
+    loop {
+        let comm = std::fs::read_to_string(format!("{proc}/comm")).unwrap_or_default();
+        if !comm.starts_with(child::NAME) {
+            return false;
+        }
+        match (std::fs::metadata(format!("{proc}/exe")), std::fs::metadata("/proc/self/exe")) {
+            (Ok(its), Ok(ours)) if (its.dev(), its.ino()) != (ours.dev(), ours.ino()) => {
+                return false;
+            }
+            _ => {}
+        }
+        if init.has_ended_within(Duration::from_millis(10)) {
+            return true;
+        }
+    }
+}
+
+/// Limits that would have hindered the assembling; before hooks see the container.
+fn late_limits(plan: &Plan, is_limited: &mut bool) -> Result<()> {
+    if !std::mem::replace(is_limited, true) {
+        plan.cgroup_place.apply_late(&plan.cgroup)?;
+    }
+    Ok(())
+}
+
+fn place(plan: &Plan, init: &Init) -> Result<()> {
+    if !init.is_placed {
+        plan.cgroup_place.join(init.pid)?;
+    }
+    // The mask of whoever runs creel is not the container's.
+    affinity::reset(init.pid);
+    limit(plan, init)
+}
+
+fn limit(plan: &Plan, init: &Init) -> Result<()> {
+    plan.limits.apply_oom_score_adj(init.pid)
+}
+
+fn map(plan: &Plan, init: &Init) -> Result<()> {
+    plan.limits.raise(init.pid)?;
+    if let Some(maps) = &plan.maps {
+        maps.apply(init.pid)?;
+    }
+    if plan.entry.child_time {
+        plan.time_offsets.apply(init.pid)?;
+    }
+    Ok(())
+}
+
+fn hooks(plan: &Plan, container: &Container, init: &Init) -> Result<()> {
+    plan.net_devices.apply(init.pid)?;
+    let state = container.oci_state(Status::Created, init.pid.as_raw());
+    plan.hooks.run(Point::Prestart, &state, &DefaultEnv::Own)?;
+    plan.hooks.run(Point::CreateRuntime, &state, &DefaultEnv::Own)
+}
+
+/// Why a clone ended without a word.
+pub(crate) fn died(init: &Init, cgroup: &Cgroup) -> Error {
+    let how = match init.reap() {
+        Ok(WaitStatus::Exited(_, status)) => format!("exit status {status}"),
+        Ok(WaitStatus::Signaled(_, signal, _)) => format!("signal: {signal}"),
+        Ok(other) => format!("{other:?}"),
+        Err(errno) => return Err::<(), _>(errno).context(|| "wait for init").unwrap_err(),
+    };
+    match cgroup.oom_kill_count() {
+        Some(n) if n > 0 => Error::text(format!(
+            "container init was OOM-killed (linux.resources.memory.limit is too low?): {how}"
+        )),
+        _ => Error::text(format!("container init ended before it executed the program: {how}")),
+    }
+}

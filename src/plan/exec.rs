@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The plan of `exec`, from the config that `create` saved.
+
+use std::os::fd::OwnedFd;
+
+use crate::cgroup::{ExecCgroup, SubCgroups};
+use crate::child::keyring::Keyring;
+use crate::child::process::fds::Fds;
+use crate::child::process::terminal::Receiver;
+use crate::child::process::{Process, ProcessRequest};
+use crate::child::seccomp::Filter;
+use crate::child::tail::Finish;
+use crate::error::{Context, Result};
+use crate::limits::Limits;
+use crate::namespace::{self, Entry, KINDS};
+use crate::oci;
+use crate::parent::affinity::Affinity;
+use crate::state::Container;
+
+/// What the command line adds.
+#[derive(Debug)]
+pub(crate) struct Request<'a> {
+    pub fds: Fds,
+    /// Who gets the terminal.
+    pub console: Option<Receiver>,
+    pub cgroups: &'a SubCgroups,
+}
+
+/// A process to be.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub entry: Entry,
+    /// All namespaces to join at once through init's pidfd.
+    pub join: u64,
+    pub init: OwnedFd,
+    /// The root directory, where no mount namespace leads to it.
+    pub root: Option<OwnedFd>,
+    pub root_ids: Option<(u32, u32)>,
+    pub keyring: Option<Keyring>,
+    pub process: Process,
+    pub finish: Finish,
+    pub limits: Limits,
+    pub affinity: Affinity,
+    pub cgroup: ExecCgroup,
+}
+
+impl Plan {
+    pub(crate) fn new(
+        container: &Container,
+        spec: &oci::Spec<'_>,
+        process: &oci::Process<'_>,
+        request: Request<'_>,
+    ) -> Result<Self> {
+        let none = oci::Linux::default();
+        let linux = spec.linux.as_ref().unwrap_or(&none);
+        let init = container.init_pidfd()?;
+        let pid = container.facts.pid;
+        let has_user = linux.namespaces.iter().any(|ns| ns.kind == namespace::USER.oci);
+        let mut join = 0;
+        for ns in &linux.namespaces {
+            let kind = KINDS.into_iter().find(|kind| kind.oci == &*ns.kind);
+            join |= kind.map_or(0, |kind| kind.flag);
+        }
+        if join & namespace::USER.flag != 0 && is_own(pid, &namespace::USER)? {
+            join &= !namespace::USER.flag;
+        }
+        let mut entry = Entry::default();
+        if join & namespace::PID.flag != 0 {
+            entry.pid = Some(init.try_clone().context(|| "dup")?);
+            join &= !namespace::PID.flag;
+        }
+        let root = match join & namespace::MOUNT.flag {
+            0 => Some(open_root(pid)?),
+            _ => None,
+        };
+        let has_user = has_user && join & namespace::USER.flag != 0;
+        let limits = Limits::plan(process)?;
+        let filter = linux.seccomp.as_ref().map(Filter::plan).transpose()?.flatten();
+        Ok(Self {
+            entry,
+            join,
+            root,
+            root_ids: has_user.then(|| super::root_ids(linux, process)),
+            keyring: Keyring::plan(&container.facts.id, container.facts.no_new_keyring, has_user)?,
+            affinity: Affinity::plan(process)?,
+            cgroup: container
+                .facts
+                .cgroup
+                .for_exec(Some(nix::unistd::Pid::from_raw(pid)), request.cgroups)?,
+            process: Process::plan(
+                process,
+                Some(linux),
+                ProcessRequest {
+                    has_user_namespace: has_user,
+                    fds: request.fds,
+                    console: request.console,
+                    env: Vec::new(),
+                },
+            )?,
+            finish: Finish { filter, limits: limits.clone(), hooks: None },
+            limits,
+            init,
+        })
+    }
+}
+
+/// Whether the process is in this process's own namespace of that kind.
+fn is_own(pid: i32, kind: &namespace::Kind) -> Result<bool> {
+    let read = |who: &str| {
+        let path = format!("/proc/{who}/ns/{}", kind.proc);
+        std::fs::read_link(&path).context(|| format!("read {path}"))
+    };
+    Ok(read("self")? == read(&pid.to_string())?)
+}
+
+fn open_root(pid: i32) -> Result<OwnedFd> {
+    use nix::fcntl::{OFlag, open};
+    let path = format!("/proc/{pid}/root");
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    open(path.as_str(), flags, nix::sys::stat::Mode::empty()).context(|| format!("open {path}"))
+}

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+//! config.json with every decision taken, in the order of application. Everything that can be refused
+//! is refused here, before anything exists; the clone only executes it.
+
+pub(crate) mod exec;
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use crate::bail;
+use crate::bundle::Bundle;
+use crate::cgroup::{self, Cgroup, CgroupPlan, Doors, Hierarchies};
+use crate::child::keyring::Keyring;
+use crate::child::process::fds::Fds;
+use crate::child::process::terminal::Receiver;
+use crate::child::process::{Process, ProcessRequest};
+use crate::child::rootfs::{self, CgroupView, Rootfs, V1Mount};
+use crate::child::seccomp::Filter;
+use crate::child::sysctl::Sysctl;
+use crate::child::tail::Finish;
+use crate::child::uts::Uts;
+use crate::error::{Context, Result};
+use crate::hooks::{Hooks, Point};
+use crate::limits::Limits;
+use crate::namespace::{self, Entry, Namespaces};
+use crate::notify_socket::NotifySocket;
+use crate::oci;
+use crate::parent::affinity::Affinity;
+use crate::parent::ids::IdMaps;
+use crate::parent::netdev::NetDevices;
+use crate::parent::time::TimeOffsets;
+use crate::rules;
+use crate::state::{Container, Facts, Status, oci_state};
+
+/// What the command line adds to the config.
+#[derive(Debug)]
+pub(crate) struct Request<'a> {
+    pub id: &'a str,
+    pub no_pivot: bool,
+    pub no_new_keyring: bool,
+    pub fds: Fds,
+    pub systemd_cgroup: bool,
+    pub rootless: Option<bool>,
+    /// Who gets the terminal: the peer of `--console-socket`, or creel in the foreground.
+    pub console: Option<Receiver>,
+    /// The program waits for `start` (create), else for the parent (run).
+    pub waits_for_start: bool,
+    /// The service manager waits for the container's readiness.
+    pub notify: Option<NotifySocket>,
+}
+
+/// A container to be.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub entry: Rc<Entry>,
+    /// Ids to take in the user namespace before anything is made.
+    pub root_ids: Option<(u32, u32)>,
+    pub maps: Option<IdMaps>,
+    pub time_offsets: TimeOffsets,
+    pub cgroup: CgroupPlan,
+    pub cgroup_place: Cgroup,
+    pub waits_for_start: bool,
+    /// The ways into v1 cgroups, opened when they have been made.
+    pub doors: Option<Doors>,
+    /// The kernel refused to clone into the v2 cgroup.
+    pub must_wait_for_cgroup: bool,
+    pub limits: Limits,
+    pub net_devices: NetDevices,
+    pub keyring: Option<Keyring>,
+    pub new_network: bool,
+    pub rootfs: Rootfs,
+    pub hooks: Hooks,
+    /// net devices, prestart or createRuntime: the child asks for them.
+    pub needs_parent_hooks: bool,
+    pub uts: Uts,
+    pub sysctl: Sysctl,
+    pub process: Process,
+    pub finish: Finish,
+    pub facts: Facts,
+    pub notify: Option<NotifySocket>,
+}
+
+impl Plan {
+    /// Reads, validates and resolves; opens what the clone needs. Makes nothing.
+    pub(crate) fn create(
+        bundle: &Bundle,
+        spec: &oci::Spec<'_>,
+        request: Request<'_>,
+    ) -> Result<Self> {
+        let none = oci::Linux::default();
+        let linux = spec.linux.as_ref().unwrap_or(&none);
+        rules::check(spec)?;
+        let process = spec.process.as_ref().expect("rules::check wants a process");
+        let namespaces = Namespaces::plan(&linux.namespaces)?;
+        let has_user = namespaces.has(&namespace::USER);
+        let rootfs_path = root_path(bundle, spec)?;
+
+        let cgroup = plan_cgroup(linux, &request)?;
+        let place = cgroup.place();
+        let maps = namespaces.is_new(&namespace::USER).then(|| IdMaps::plan(linux)).transpose()?;
+        if let Some(maps) = &maps {
+            maps.cover(&process.user)?;
+        }
+        let rootfs = plan_rootfs(bundle, spec, &request, &namespaces, &place)?;
+        let hooks = Hooks::plan(spec.hooks.as_ref())?;
+        let net_devices = NetDevices::plan(linux)?;
+        let facts = Facts {
+            own_pid_namespace: namespaces.is_new(&namespace::PID),
+            has_poststart: hooks.has(Point::Poststart),
+            has_poststop: hooks.has(Point::Poststop),
+            no_new_keyring: request.no_new_keyring,
+            ..facts(bundle, spec, request.id, &rootfs_path, place)
+        };
+        let filter = linux.seccomp.as_ref().map(Filter::plan).transpose()?.flatten();
+        let start_hooks = hooks.has(Point::StartContainer).then(|| (hooks.clone(), facts.clone()));
+        let limits = Limits::plan(process)?;
+        // For `exec` only, but what is wrong with it is wrong now.
+        Affinity::plan(process)?;
+        let env = request.notify.iter().map(|_| NotifySocket::env()).collect();
+        let (fds, console) = (request.fds, request.console);
+        let outside = ProcessRequest { has_user_namespace: has_user, fds, console, env };
+        Ok(Self {
+            root_ids: has_user.then(|| root_ids(linux, process)),
+            time_offsets: TimeOffsets::plan(linux)?,
+            doors: None,
+            must_wait_for_cgroup: false,
+            new_network: namespaces.is_new(&namespace::NETWORK),
+            uts: Uts::plan(spec)?,
+            finish: Finish { filter, limits: limits.clone(), hooks: start_hooks },
+            entry: Rc::new(namespaces.entry()),
+            cgroup_place: facts.cgroup.clone(),
+            waits_for_start: request.waits_for_start,
+            process: Process::plan(process, Some(linux), outside)?,
+            maps,
+            cgroup,
+            needs_parent_hooks: hooks.has(Point::Prestart)
+                || hooks.has(Point::CreateRuntime)
+                || !net_devices.is_empty(),
+            net_devices,
+            keyring: Keyring::plan(request.id, request.no_new_keyring, has_user)?,
+            rootfs,
+            hooks,
+            limits,
+            sysctl: Sysctl::plan(spec)?,
+            facts,
+            notify: request.notify,
+        })
+    }
+
+    /// The state as hooks get it.
+    pub(crate) fn hook_state(&self, status: Status, pid: i32) -> String {
+        oci_state(&self.facts, status, pid)
+    }
+}
+
+fn plan_cgroup(linux: &oci::Linux<'_>, request: &Request<'_>) -> Result<CgroupPlan> {
+    CgroupPlan::new(
+        &Hierarchies::detect()?,
+        &cgroup::Request {
+            id: request.id,
+            cgroups_path: &linux.cgroups_path,
+            resources: linux.resources.as_ref(),
+            nodes: &linux.devices,
+            systemd: request.systemd_cgroup,
+            rootless: request.rootless.unwrap_or_else(|| !nix::unistd::geteuid().is_root()),
+        },
+    )
+}
+
+fn plan_rootfs(
+    bundle: &Bundle,
+    spec: &oci::Spec<'_>,
+    request: &Request<'_>,
+    namespaces: &Namespaces,
+    place: &Cgroup,
+) -> Result<Rootfs> {
+    let none = oci::Linux::default();
+    let linux = spec.linux.as_ref().unwrap_or(&none);
+    let notify: Vec<_> = request.notify.iter().map(NotifySocket::mount).collect();
+    Rootfs::plan(
+        spec,
+        &rootfs::Request {
+            bundle: &bundle.dir,
+            new_user_namespace: namespaces.has(&namespace::USER),
+            joined_user_namespace: namespaces.joined_fd(&namespace::USER),
+            new_cgroup_namespace: namespaces.is_new(&namespace::CGROUP),
+            mount_namespace: namespaces.has(&namespace::MOUNT),
+            no_pivot: request.no_pivot,
+            cgroups: view(place),
+            uid_map: &linux.uid_mappings,
+            gid_map: &linux.gid_mappings,
+            extra_mounts: &notify,
+        },
+    )
+}
+
+/// The root file system's absolute path; a symbolic link is refused, as by runc.
+fn root_path(bundle: &Bundle, spec: &oci::Spec<'_>) -> Result<PathBuf> {
+    let root = spec.root.as_ref().expect("rules::check wants a root");
+    let path = crate::bundle::clean(&bundle.dir.join(&*root.path));
+    let about = std::fs::symlink_metadata(&path).context(|| format!("root.path: {path:?}"))?;
+    if about.is_symlink() {
+        bail!("root.path: {path:?} is a symbolic link");
+    }
+    if !about.is_dir() {
+        bail!("root.path: {path:?}: ENOTDIR: not a directory");
+    }
+    Ok(path)
+}
+
+fn facts(bundle: &Bundle, spec: &oci::Spec<'_>, id: &str, rootfs: &Path, place: Cgroup) -> Facts {
+    let annotations =
+        spec.annotations.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+    Facts {
+        annotations: annotations.collect(),
+        ..Container::new_facts(id, &bundle.dir, rootfs, place)
+    }
+}
+
+/// Root's ids in the user namespace where they are mapped, else those of the process.
+fn root_ids(linux: &oci::Linux<'_>, process: &oci::Process<'_>) -> (u32, u32) {
+    let has_root =
+        |maps: &[oci::IdMapping]| maps.is_empty() || maps.iter().any(|m| m.container_id == 0);
+    let uid = if has_root(&linux.uid_mappings) { 0 } else { process.user.uid };
+    let gid = if has_root(&linux.gid_mappings) { 0 } else { process.user.gid };
+    (uid, gid)
+}
+
+fn view(place: &Cgroup) -> CgroupView {
+    let view = place.mount_view();
+    CgroupView {
+        v2: view.v2.map(PathBuf::from),
+        v1: view
+            .v1
+            .into_iter()
+            .map(|v1| V1Mount { dir: v1.name, links: v1.links, host: PathBuf::from(v1.dir) })
+            .collect(),
+    }
+}

@@ -1,0 +1,510 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A container on disk: `ROOT/ID/` with state.json (facts only), config.json (a copy, from which
+//! exec, update and the poststop hooks plan again) and exec.fifo until it is started.
+//! The status is never stored: `Container::status` observes it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::Mode;
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+use crate::bail;
+use crate::cgroup::Cgroup;
+use crate::error::{Context, Error, Kind, Result};
+use crate::sys;
+
+const STATE: &str = "state.json";
+const CONFIG: &str = "config.json";
+pub(crate) const FIFO: &str = "exec.fifo";
+
+/// The format of state.json; a reader takes every older one.
+const VERSION: u32 = 1;
+
+/// What is written down about a container.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Facts {
+    pub version: u32,
+    pub id: String,
+    /// As the creating process sees it; 0 until init exists.
+    pub pid: i32,
+    /// Of init, in clock ticks since boot: tells a reused pid.
+    pub start_time: u64,
+    /// RFC 3339, UTC, nanoseconds.
+    pub created: String,
+    pub bundle: PathBuf,
+    pub rootfs: PathBuf,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    pub cgroup: Cgroup,
+    /// Killing init then kills every process of the container.
+    pub own_pid_namespace: bool,
+    #[serde(default)]
+    pub has_poststart: bool,
+    #[serde(default)]
+    pub has_poststop: bool,
+    /// `--no-new-keyring`, for exec.
+    #[serde(default)]
+    pub no_new_keyring: bool,
+}
+
+/// Observed, in runc's order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Status {
+    Creating,
+    Created,
+    Running,
+    Paused,
+    Stopped,
+}
+
+impl Status {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Creating => "creating",
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// What a command wants to do to a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Op {
+    Start,
+    Exec,
+    ExecPaused,
+    Pause,
+    Resume,
+    Update,
+    Delete,
+}
+
+impl Status {
+    /// Whether `op` is allowed now, in runc's words where not.
+    pub(crate) fn allows(self, op: Op, id: &str) -> Result<()> {
+        use Op::{Delete, Exec, ExecPaused, Pause, Resume, Start, Update};
+        use Status::{Created, Creating, Paused, Running, Stopped};
+        let refusal = match (self, op) {
+            (Created, Start)
+            | (Created | Running, Exec | ExecPaused | Pause)
+            | (Paused, ExecPaused | Resume)
+            | (Created | Running | Paused, Update)
+            | (Created | Stopped, Delete) => return Ok(()),
+            (Stopped, Start) => "cannot start a container that has stopped".to_owned(),
+            (Running, Start) => "cannot start an already running container".to_owned(),
+            (Creating | Paused, Start) => {
+                format!("cannot start a container in the {} state", self.name())
+            }
+            (Stopped, Exec | ExecPaused) => "cannot exec in a stopped container".to_owned(),
+            (Paused, Exec) => {
+                "cannot exec in a paused container (use --ignore-paused to override)".to_owned()
+            }
+            (Creating, Exec | ExecPaused) => {
+                "cannot exec in a container that is being created".to_owned()
+            }
+            (Stopped | Paused | Creating, Pause) => "container not running".to_owned(),
+            (Stopped | Created | Running | Creating, Resume) => "container not paused".to_owned(),
+            (Stopped | Creating, Update) => "container not running".to_owned(),
+            (Running | Paused | Creating, Delete) => {
+                format!("cannot delete container {id} that is not stopped: {}", self.name())
+            }
+        };
+        let kind = if refusal == "container not running" { Kind::NotRunning } else { Kind::Other };
+        Err(Error::text(refusal).with_kind(kind))
+    }
+}
+
+/// A container's directory, open, and its facts.
+#[derive(Debug)]
+pub(crate) struct Container {
+    pub facts: Facts,
+    path: PathBuf,
+    dir: OwnedFd,
+}
+
+const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_RDONLY).union(OFlag::O_CLOEXEC);
+
+/// `invalid container ID format` unless the id is a plain name (runc's rule).
+pub(crate) fn check_id(id: &str) -> Result<()> {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"_+-.".contains(&b);
+    if id.is_empty() {
+        bail!("container id cannot be empty");
+    }
+    if id == "." || id == ".." || !id.bytes().all(is_plain) {
+        bail!("invalid container ID format");
+    }
+    Ok(())
+}
+
+fn no_such_container() -> Error {
+    Error::text("container does not exist").with_kind(Kind::NoSuchContainer)
+}
+
+impl Container {
+    /// Makes the directory and writes the first facts: from here on a killed `create` can be cleared.
+    /// `check` says whether what the facts name is free, before they name it.
+    ///
+    /// # Errors
+    /// `container with given ID already exists`; what `check` says.
+    pub(crate) fn create(
+        root: &Path,
+        facts: Facts,
+        config: &str,
+        check: impl FnOnce() -> Result<()>,
+    ) -> Result<Self> {
+        check_id(&facts.id)?;
+        let path = root.join(&facts.id);
+        make_directory(root, &path)?;
+        let made = Made(Some(path.clone()));
+        let dir = nix::fcntl::open(&path, DIRECTORY, Mode::empty())
+            .context(|| format!("open {path:?}"))?;
+        // Held until `create` ends: who sees pid 0 and no lock knows that it was killed.
+        flock(&dir, libc::LOCK_EX | libc::LOCK_NB).context(|| format!("lock {path:?}"))?;
+        check()?;
+        let container = Self { facts, path, dir };
+        container.save()?;
+        container.write_new(CONFIG, config.as_bytes())?;
+        std::mem::forget(made);
+        Ok(container)
+    }
+
+    /// Finds a container.
+    ///
+    /// # Errors
+    /// `container does not exist` (also when only its directory is there).
+    pub(crate) fn load(root: &Path, id: &str) -> Result<Self> {
+        check_id(id)?;
+        let path = root.join(id);
+        let dir = match nix::fcntl::open(&path, DIRECTORY, Mode::empty()) {
+            Ok(dir) => dir,
+            Err(Errno::ENOENT | Errno::ENOTDIR) => return Err(no_such_container()),
+            Err(errno) => return Err(errno).context(|| format!("open {path:?}")),
+        };
+        let text = match read(&dir, STATE) {
+            Ok(text) => text,
+            Err(Errno::ENOENT) => return Err(no_such_container()),
+            Err(errno) => return Err(errno).context(|| format!("read {:?}", path.join(STATE))),
+        };
+        let facts: Facts = serde_json::from_str(&text)
+            .map_err(|e| Error::text(format!("read {:?}: {e}", path.join(STATE))))?;
+        if facts.version > VERSION {
+            bail!("read {:?}: format {} is newer than this creel", path.join(STATE), facts.version);
+        }
+        Ok(Self { facts, path, dir })
+    }
+
+    /// First facts of a container to be.
+    pub(crate) fn new_facts(id: &str, bundle: &Path, rootfs: &Path, cgroup: Cgroup) -> Facts {
+        Facts {
+            version: VERSION,
+            id: id.to_owned(),
+            pid: 0,
+            start_time: 0,
+            created: crate::time::Time::now().rfc3339_nano(),
+            bundle: bundle.to_owned(),
+            rootfs: rootfs.to_owned(),
+            annotations: BTreeMap::new(),
+            cgroup,
+            own_pid_namespace: true,
+            has_poststart: false,
+            has_poststop: false,
+            no_new_keyring: false,
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn dir(&self) -> &OwnedFd {
+        &self.dir
+    }
+
+    /// Writes state.json whole or not at all.
+    pub(crate) fn save(&self) -> Result<()> {
+        let text = serde_json::to_string(&self.facts).expect("facts are plain data");
+        self.write(STATE, text.as_bytes())
+    }
+
+    /// The copy of config.json that `create` took.
+    pub(crate) fn config(&self) -> Result<String> {
+        read(&self.dir, CONFIG).context(|| format!("read {:?}", self.path.join(CONFIG)))
+    }
+
+    /// Records init. Before it is answered anything: a killed `create` must find it.
+    pub(crate) fn record_init(&mut self, pid: Pid) -> Result<()> {
+        self.facts.pid = pid.as_raw();
+        self.facts.start_time = process_of(pid)
+            .context(|| format!("read the start time of {pid}"))?
+            .ok_or_else(|| Error::text("container init is gone"))?
+            .start_time;
+        self.save()
+    }
+
+    /// For a file that nobody looks for yet.
+    fn write_new(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+        let mode = Mode::from_bits_truncate(0o600);
+        let doing = || format!("write {:?}", self.path.join(name));
+        let fd = openat(&self.dir, name, flags, mode).context(doing)?;
+        std::io::Write::write_all(&mut File::from(fd), bytes).context(doing)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        write_atomically(&self.dir, name, bytes)
+            .context(|| format!("write {:?}", self.path.join(name)))
+    }
+
+    /// Whether init lives: the pid is there, was started when ours was, and is no zombie.
+    pub(crate) fn has_init(&self) -> bool {
+        if self.facts.pid <= 0 {
+            return false;
+        }
+        matches!(process_of(Pid::from_raw(self.facts.pid)),
+            Ok(Some(process)) if process.start_time == self.facts.start_time && !process.is_dead)
+    }
+
+    /// A descriptor for init that cannot hit a stranger: opened first, then checked.
+    ///
+    /// # Errors
+    /// `container not running`.
+    pub(crate) fn init_pidfd(&self) -> Result<OwnedFd> {
+        let gone = || Error::text("container not running").with_kind(Kind::NotRunning);
+        if self.facts.pid <= 0 {
+            return Err(gone());
+        }
+        let pidfd = match sys::pidfd::pidfd_open(Pid::from_raw(self.facts.pid)) {
+            Ok(pidfd) => pidfd,
+            Err(Errno::ESRCH) => return Err(gone()),
+            Err(errno) => return Err(errno).context(|| format!("pidfd_open {}", self.facts.pid)),
+        };
+        if self.has_init() { Ok(pidfd) } else { Err(gone()) }
+    }
+
+    /// The status, from facts: frozen, init, exec.fifo.
+    pub(crate) fn status(&self) -> Result<Status> {
+        if self.facts.pid == 0 {
+            let is_being_made = flock(&self.dir, libc::LOCK_SH | libc::LOCK_NB).is_err();
+            return Ok(if is_being_made { Status::Creating } else { Status::Stopped });
+        }
+        if self.facts.cgroup.is_frozen()? {
+            return Ok(Status::Paused);
+        }
+        if !self.has_init() {
+            return Ok(Status::Stopped);
+        }
+        Ok(if self.has_fifo() { Status::Created } else { Status::Running })
+    }
+
+    pub(crate) fn has_fifo(&self) -> bool {
+        nix::unistd::faccessat(
+            &self.dir,
+            FIFO,
+            nix::unistd::AccessFlags::F_OK,
+            AtFlags::AT_SYMLINK_NOFOLLOW,
+        )
+        .is_ok()
+    }
+
+    /// Waits for other commands that change this container; released when this process ends.
+    pub(crate) fn lock(&self) -> Result<()> {
+        flock(&self.dir, libc::LOCK_EX).context(|| format!("lock {:?}", self.path))
+    }
+
+    /// Removes the directory.
+    pub(crate) fn remove(&self) -> Result<()> {
+        remove_directory(&self.path)
+    }
+
+    /// The state as hooks and `listenerPath` get it (runtime.md#state), one line of JSON.
+    pub(crate) fn oci_state(&self, status: Status, pid: i32) -> String {
+        oci_state(&self.facts, status, pid)
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OciState<'a> {
+    oci_version: &'a str,
+    id: &'a str,
+    status: &'a str,
+    #[serde(skip_serializing_if = "is_zero")]
+    pid: i32,
+    bundle: &'a Path,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: &'a BTreeMap<String, String>,
+}
+
+fn is_zero(pid: &i32) -> bool {
+    *pid == 0
+}
+
+pub(crate) fn oci_state_of(facts: &Facts, status: Status, pid: i32) -> OciState<'_> {
+    OciState {
+        oci_version: crate::oci::VERSION,
+        id: &facts.id,
+        status: status.name(),
+        pid,
+        bundle: &facts.bundle,
+        annotations: &facts.annotations,
+    }
+}
+
+pub(crate) fn oci_state(facts: &Facts, status: Status, pid: i32) -> String {
+    serde_json::to_string(&oci_state_of(facts, status, pid)).expect("plain data")
+}
+
+/// Removes the state directory again unless forgotten.
+struct Made(Option<PathBuf>);
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            // The error that led here is the one to report.
+            let _ = remove_directory(path);
+        }
+    }
+}
+
+/// Removes what a container left of its directory; missing is fine.
+pub(crate) fn remove_directory(path: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).context(|| format!("remove {path:?}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn make_directory(root: &Path, path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let mut builder = std::fs::DirBuilder::new();
+    builder.mode(0o711);
+    let made = builder.create(path).or_else(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            std::fs::DirBuilder::new().mode(0o700).recursive(true).create(root)?;
+            builder.create(path)
+        }
+        _ => Err(error),
+    });
+    match made {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            Err(Error::text("container with given ID already exists").with_kind(Kind::Exists))
+        }
+        other => other.context(|| format!("make {path:?}")),
+    }
+}
+
+fn flock(dir: &OwnedFd, operation: i32) -> Result<(), Errno> {
+    sys::fd::flock(dir.as_fd(), operation)
+}
+
+fn read(dir: &OwnedFd, name: &str) -> Result<String, Errno> {
+    let fd = openat(dir, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let mut text = String::new();
+    File::from(fd)
+        .read_to_string(&mut text)
+        .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EILSEQ)))?;
+    Ok(text)
+}
+
+/// A temporary file and a rename: readers see the old or the new content.
+pub(crate) fn write_atomically(dir: &OwnedFd, name: &str, bytes: &[u8]) -> Result<(), Errno> {
+    use std::io::Write;
+    let temporary = format!(".{name}.tmp");
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
+    let mode = Mode::from_bits_truncate(0o600);
+    let fd = openat(dir, temporary.as_str(), flags | OFlag::O_NOFOLLOW, mode)?;
+    let written = File::from(fd)
+        .write_all(bytes)
+        .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))
+        .and_then(|()| nix::fcntl::renameat(dir, temporary.as_str(), dir, name));
+    if written.is_err() {
+        let _ =
+            nix::unistd::unlinkat(dir, temporary.as_str(), nix::unistd::UnlinkatFlags::NoRemoveDir);
+    }
+    written
+}
+
+/// What /proc/PID/stat tells that matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ProcessFacts {
+    pub start_time: u64,
+    /// Zombie or dead.
+    pub is_dead: bool,
+}
+
+/// None: no such process.
+pub(crate) fn process_of(pid: Pid) -> Result<Option<ProcessFacts>, Errno> {
+    let text = match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(text) => text,
+        Err(error) => {
+            return match error.raw_os_error() {
+                Some(libc::ENOENT | libc::ESRCH) => Ok(None),
+                other => Err(Errno::from_raw(other.unwrap_or(libc::EIO))),
+            };
+        }
+    };
+    Ok(parse_stat(&text))
+}
+
+/// Fields 3 and 22; the name in field 2 may hold anything, so count from its closing bracket.
+fn parse_stat(text: &str) -> Option<ProcessFacts> {
+    let (_, rest) = text.rsplit_once(") ")?;
+    let mut fields = rest.split(' ');
+    let is_dead = matches!(fields.next()?, "Z" | "X");
+    let start_time = fields.nth(18)?.parse().ok()?;
+    Some(ProcessFacts { start_time, is_dead })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_plain_names() {
+        for good in ["a", "A-b_c+d.e", "0", "..."] {
+            assert!(check_id(good).is_ok(), "{good}");
+        }
+        for bad in [".", "..", "a/b", "a b", "ä", "a:b"] {
+            assert_eq!(check_id(bad).unwrap_err().to_string(), "invalid container ID format");
+        }
+        assert_eq!(check_id("").unwrap_err().to_string(), "container id cannot be empty");
+    }
+
+    #[test]
+    fn a_name_with_brackets_does_not_confuse_stat() {
+        let line = "7 (a) Z (b) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
+        let got = parse_stat(line).unwrap();
+        assert_eq!(got, ProcessFacts { start_time: 4242, is_dead: false });
+        assert!(process_of(nix::unistd::getpid()).unwrap().is_some());
+    }
+
+    #[test]
+    fn the_transition_table_refuses_in_runc_words() {
+        let refusal = |status: Status, op| status.allows(op, "x").unwrap_err().to_string();
+        assert_eq!(
+            refusal(Status::Stopped, Op::Start),
+            "cannot start a container that has stopped"
+        );
+        assert_eq!(
+            refusal(Status::Running, Op::Start),
+            "cannot start an already running container"
+        );
+        assert_eq!(
+            refusal(Status::Running, Op::Delete),
+            "cannot delete container x that is not stopped: running"
+        );
+        assert_eq!(refusal(Status::Stopped, Op::Pause), "container not running");
+        assert!(Status::Created.allows(Op::Delete, "x").is_ok());
+    }
+}
