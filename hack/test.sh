@@ -18,8 +18,9 @@ ring "build" make --no-print-directory build
 ring "unit tests" cargo test --locked --quiet --bin creel
 if [ "$(id -u)" = 0 ]; then
     ring "integration tests (real containers)" cargo test --locked --quiet --test '*'
+    ring "conformance (runtime-spec, case by case)" runtime-tools-tests/run.sh
 else
-    skip "integration tests" "they need root"
+    skip "integration, conformance" "they need root"
 fi
 skip "virtual machine (systemd, all v2 controllers)" "make test-vm is not there yet"
 printf "\n== rings$report\n"
