@@ -19,8 +19,18 @@ ring "unit tests" cargo test --locked --quiet --bin creel
 if [ "$(id -u)" = 0 ]; then
     ring "integration tests (real containers)" cargo test --locked --quiet --test '*'
     ring "conformance (runtime-spec, case by case)" runtime-tools-tests/run.sh
+    if command -v podman >/dev/null && command -v conmon >/dev/null; then
+        ring "Podman, end to end" tests/e2e/podman.sh
+    else
+        skip "Podman, end to end" "podman is not installed (apt-get install podman conmon)"
+    fi
+    if command -v containerd >/dev/null && command -v ctr >/dev/null; then
+        ring "containerd, end to end" tests/e2e/containerd.sh
+    else
+        skip "containerd, end to end" "containerd is not installed"
+    fi
 else
-    skip "integration, conformance" "they need root"
+    skip "integration, conformance, containerd" "they need root"
 fi
 skip "virtual machine (systemd, all v2 controllers)" "make test-vm is not there yet"
 printf "\n== rings$report\n"
