@@ -135,6 +135,12 @@ pub(crate) struct IdMapping {
 mod tests {
     use super::*;
 
+    #[test]
+    fn page_size_in_lower_case_is_read_as_by_go() {
+        let limits: Resources<'_> = parse(r#"{"hugepageLimits": [{"pagesize": "2MB"}]}"#).unwrap();
+        assert_eq!(limits.hugepage_limits[0].page_size, "2MB");
+    }
+
     /// The captured configs, read by the specification's own Rust types and by ours.
     #[test]
     fn the_captured_configs_read_the_same_through_oci_spec() {

@@ -120,8 +120,8 @@ pub(crate) struct ThrottleDevice {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct HugepageLimit<'a> {
-    /// `2MB`, `1GB`, …
-    #[serde(borrow, deserialize_with = "nullable")]
+    /// `2MB`, `1GB`, … Go's decoder takes names in any case, and this one is met in lower case.
+    #[serde(borrow, alias = "pagesize", deserialize_with = "nullable")]
     pub page_size: Str<'a>,
     pub limit: u64,
 }
