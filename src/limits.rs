@@ -13,7 +13,7 @@ use crate::procfile;
 use crate::sys::Inside;
 use crate::sys::rlimit::{getrlimit, prlimit};
 
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Limits {
     rlimits: Vec<Rlimit>,
     oom_score_adj: Option<i32>,

@@ -225,29 +225,9 @@ impl SubCgroups {
     }
 
     #[cfg(test)]
-    pub(crate) fn parse<S: AsRef<str>>(arguments: &[S]) -> Result<Self> {
-        let mut subs = BTreeMap::new();
-        for argument in arguments.iter().map(AsRef::as_ref) {
-            let Some((controllers, path)) = argument.split_once(':') else {
-                if arguments.len() > 1 {
-                    bail!("invalid --cgroup argument: {argument} (missing <controller>: prefix)");
-                }
-                subs.insert(String::new(), argument.to_owned());
-                continue;
-            };
-            for controller in controllers.split(',') {
-                if controller.is_empty() {
-                    bail!("invalid --cgroup argument: {argument} (empty <controller> prefix)");
-                }
-                if subs.insert(controller.to_owned(), path.to_owned()).is_some() {
-                    bail!(
-                        "invalid --cgroup argument(s): controller {controller} specified multiple \
-                         times"
-                    );
-                }
-            }
-        }
-        Ok(Self(subs))
+    pub(crate) fn parse(arguments: &[&str]) -> Result<Self> {
+        let values: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        Ok(Self::from_pairs(&crate::cli::values::sub_cgroups(&values)?))
     }
 
     /// The flag, if it was given, in front of what went wrong.

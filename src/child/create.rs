@@ -20,7 +20,7 @@ pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Inf
         doors.enter(me)?;
     }
     if plan.root_ids.is_some() && plan.entry.clone & namespace::USER.flag == 0 {
-        plan.limits.raise_own(me)?;
+        plan.finish.limits.raise_own(me)?;
     }
     // Host mounts visible, ids perhaps not mapped.
     namespace::enter(&plan.entry, plan.root_ids, link, me)?;

@@ -15,7 +15,7 @@ pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Inf
     die_with_parent(me)?;
     plan.cgroup.doors.enter(me)?;
     if plan.root_ids.is_some() {
-        plan.limits.raise_own(me)?;
+        plan.finish.limits.raise_own(me)?;
     }
     if plan.join != 0 {
         sys::ns::setns(plan.init.as_fd(), plan.join, me)

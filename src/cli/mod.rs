@@ -14,7 +14,7 @@ mod root;
 #[cfg(test)]
 mod schema;
 pub(crate) mod spec;
-mod values;
+pub(crate) mod values;
 
 use std::io::Write;
 

@@ -3,9 +3,10 @@
 
 use std::fs::{DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use crate::bail;
+use crate::bundle::clean;
 use crate::error::{Context, Result};
 
 const DEFAULT: &str = "/run/creel";
@@ -55,21 +56,6 @@ pub(crate) fn choose(given: Option<&str>) -> Result<(PathBuf, bool)> {
 fn make(path: &Path) -> Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     Ok(std::fs::set_permissions(path, Permissions::from_mode(0o1700))?)
-}
-
-/// Without `.` and `..`, by the letters alone.
-fn clean(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::from("/");
-    for part in path.components() {
-        match part {
-            Component::Normal(name) => clean.push(name),
-            Component::ParentDir => {
-                clean.pop();
-            }
-            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
-        }
-    }
-    clean
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ fn find(globals: &Globals) -> Result<Vec<(Container, Status, String)>> {
         }
         Err(error) => return Err(error).context(|| format!("open {root:?}")),
     };
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let mut found = Vec::new();
     for entry in entries {
         let entry = entry.context(|| format!("read {root:?}"))?;
@@ -44,7 +45,7 @@ fn find(globals: &Globals) -> Result<Vec<(Container, Status, String)>> {
             continue;
         }
         match Container::load(root, id).and_then(|c| Ok((c.status()?, c))) {
-            Ok((status, container)) => found.push((container, status, owner(about.uid()))),
+            Ok((status, container)) => found.push((container, status, owner(&passwd, about.uid()))),
             // Deleted meanwhile, or not a container.
             Err(error) if error.kind() == Kind::NoSuchContainer => {}
             Err(error) => log::warn(&format!("load container {id}: {error}")),
@@ -55,8 +56,7 @@ fn find(globals: &Globals) -> Result<Vec<(Container, Status, String)>> {
 }
 
 /// The user's name by /etc/passwd, else `#UID`. (The C library's look-up loads plugins.)
-fn owner(uid: u32) -> String {
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+fn owner(passwd: &str, uid: u32) -> String {
     let name = passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;

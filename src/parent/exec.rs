@@ -47,7 +47,7 @@ pub(crate) fn exec(
         plan.cgroup.join(init.pid)?;
     }
     plan.affinity.apply_final(init.pid)?;
-    plan.limits.apply_oom_score_adj(init.pid)?;
+    plan.finish.limits.apply_oom_score_adj(init.pid)?;
     match link.next()? {
         Message::Ask(Ask::Ready) => Ok(Entered { init, link, listener }),
         Message::Tell(Tell::Failed(error)) => Err(error),

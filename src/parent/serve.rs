@@ -44,7 +44,7 @@ pub(crate) fn until_ready(
             Message::Ask(Ask::Placed) => link.done()?,
             Message::Tell(Tell::Forked { pidfd }) => {
                 init.follow(pidfd)?;
-                plan.limits.apply_oom_score_adj(init.pid)?;
+                plan.finish.limits.apply_oom_score_adj(init.pid)?;
                 container.record_init(init.pid)?;
             }
             Message::Ask(Ask::Hooks) => {
@@ -116,15 +116,11 @@ fn place(plan: &Plan, init: &Init) -> Result<()> {
     }
     // The mask of whoever runs creel is not the container's.
     affinity::reset(init.pid);
-    limit(plan, init)
-}
-
-fn limit(plan: &Plan, init: &Init) -> Result<()> {
-    plan.limits.apply_oom_score_adj(init.pid)
+    plan.finish.limits.apply_oom_score_adj(init.pid)
 }
 
 fn map(plan: &Plan, init: &Init) -> Result<()> {
-    plan.limits.raise(init.pid)?;
+    plan.finish.limits.raise(init.pid)?;
     if let Some(maps) = &plan.maps {
         maps.apply(init.pid)?;
     }

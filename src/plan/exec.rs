@@ -39,7 +39,6 @@ pub(crate) struct Plan {
     pub keyring: Option<Keyring>,
     pub process: Process,
     pub finish: Finish,
-    pub limits: Limits,
     pub affinity: Affinity,
     pub cgroup: ExecCgroup,
 }
@@ -97,8 +96,7 @@ impl Plan {
                     env: Vec::new(),
                 },
             )?,
-            finish: Finish { filter, limits: limits.clone(), hooks: None },
-            limits,
+            finish: Finish { filter, limits, hooks: None },
             init,
         })
     }
