@@ -254,6 +254,15 @@ pub(crate) fn become_root(uid: u32, gid: u32, _: &Inside) -> Result<()> {
     Ok(())
 }
 
+/// Whether the process is in this process's own namespace of that kind.
+pub(crate) fn is_own(pid: i32, kind: &Kind) -> Result<bool> {
+    let read = |who: &str| {
+        let path = format!("/proc/{who}/ns/{}", kind.proc);
+        std::fs::read_link(&path).context(|| format!("read {path}"))
+    };
+    Ok(read("self")? == read(&pid.to_string())?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

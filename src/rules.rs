@@ -8,7 +8,18 @@ use crate::oci::{Linux, Spec};
 type Rule = fn(&Spec<'_>, &Linux<'_>) -> Result<()>;
 
 const RULES: &[Rule] =
-    &[version, annotations, process, root, uts, user, time, restricted_paths, intel_rdt, seccomp];
+    &[version, annotations, process, root, uts, user, time, restricted_paths, seccomp];
+
+/// Device rules beyond the config's, which images rely on, are left out.
+pub(crate) const STRICT_DEVICES: &str = "io.github.creel.devices.strict";
+
+/// Creel's own annotations that say yes or no.
+const SWITCHES: &[&str] = &[STRICT_DEVICES];
+
+/// Whether one of `SWITCHES` is on.
+pub(crate) fn is_set(spec: &Spec<'_>, switch: &str) -> bool {
+    spec.annotations.get(switch).is_some_and(|value| *value == "true")
+}
 
 /// The first rule that the config breaks.
 pub(crate) fn check(spec: &Spec<'_>) -> Result<()> {
@@ -36,6 +47,12 @@ fn version(spec: &Spec<'_>, _: &Linux<'_>) -> Result<()> {
 fn annotations(spec: &Spec<'_>, _: &Linux<'_>) -> Result<()> {
     if spec.annotations.contains_key("") {
         bail!("annotations: a key must not be empty");
+    }
+    for name in SWITCHES {
+        match spec.annotations.get(*name).map(|value| &**value) {
+            None | Some("true" | "false") => {}
+            Some(value) => bail!("annotations[{name}]: {value:?} is neither true nor false"),
+        }
     }
     Ok(())
 }
@@ -112,16 +129,6 @@ fn restricted_paths(_: &Spec<'_>, linux: &Linux<'_>) -> Result<()> {
         bail!("linux.readonlyPaths: need a mount namespace");
     }
     Ok(())
-}
-
-fn intel_rdt(_: &Spec<'_>, linux: &Linux<'_>) -> Result<()> {
-    if linux.intel_rdt.is_none() {
-        return Ok(());
-    }
-    if !std::path::Path::new("/sys/fs/resctrl/schemata").exists() {
-        bail!("linux.intelRdt: resctrl is not mounted at /sys/fs/resctrl");
-    }
-    bail!("linux.intelRdt: not supported yet")
 }
 
 fn seccomp(_: &Spec<'_>, linux: &Linux<'_>) -> Result<()> {

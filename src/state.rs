@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::bail;
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, Kind, Result};
+use crate::parent::resctrl;
 use crate::sys;
 
 const STATE: &str = "state.json";
@@ -43,6 +44,8 @@ pub(crate) struct Facts {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     pub cgroup: Cgroup,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resctrl: Option<resctrl::Group>,
     /// Killing init then kills every process of the container.
     pub own_pid_namespace: bool,
     #[serde(default)]
@@ -214,6 +217,7 @@ impl Container {
             rootfs: rootfs.to_owned(),
             annotations: BTreeMap::new(),
             cgroup,
+            resctrl: None,
             own_pid_namespace: true,
             has_poststart: false,
             has_poststop: false,
@@ -238,6 +242,11 @@ impl Container {
     /// The copy of config.json that `create` took.
     pub(crate) fn config(&self) -> Result<String> {
         read(&self.dir, CONFIG).context(|| format!("read {:?}", self.path.join(CONFIG)))
+    }
+
+    /// Puts another config in place of that copy, whole or not at all.
+    pub(crate) fn save_config(&self, text: &str) -> Result<()> {
+        self.write(CONFIG, text.as_bytes())
     }
 
     /// Records init. Before it is answered anything: a killed `create` must find it.

@@ -104,17 +104,23 @@ impl Filter {
     /// The config's rules in order, the last one wins, and then the defaults. A default node that
     /// `linux.devices` defines itself brings no rule.
     pub(crate) fn plan(rules: &[DeviceRule<'_>], nodes: &[Device<'_>]) -> Result<Self> {
-        let mut filter = Self::default();
-        for (i, rule) in rules.iter().enumerate() {
-            let at = || format!("linux.resources.devices[{i}]");
-            filter.apply(parse(rule).context(at)?).context(at)?;
-        }
+        let mut filter = Self::plan_strict(rules)?;
         for &(path, kind, major, minor, access) in DEFAULTS {
             if path.is_some_and(|path| nodes.iter().any(|n| n.path == path)) {
                 continue;
             }
             let devices = Some(Match { major, minor, kind });
             filter.apply(Rule { allow: true, devices, access })?;
+        }
+        Ok(filter)
+    }
+
+    /// The config's rules alone.
+    pub(crate) fn plan_strict(rules: &[DeviceRule<'_>]) -> Result<Self> {
+        let mut filter = Self::default();
+        for (i, rule) in rules.iter().enumerate() {
+            let at = || format!("linux.resources.devices[{i}]");
+            filter.apply(parse(rule).context(at)?).context(at)?;
         }
         Ok(filter)
     }
@@ -335,6 +341,17 @@ mod tests {
         let null = Match { major: Some(1), minor: Some(3), kind: Kind::Char };
         assert_eq!(filter.exceptions.of(&null), 0);
         assert_eq!(filter.exceptions.iter().count(), DEFAULTS.len() - 1);
+    }
+
+    #[test]
+    fn strict_is_the_configs_rules_and_no_others() {
+        let filter = Filter::plan_strict(&[deny_all()]).unwrap();
+        assert!(!filter.allow_by_default && filter.exceptions.is_empty());
+        let null = rule(r#"{"allow": true, "type": "c", "major": 1, "minor": 3, "access": "rw"}"#);
+        let filter = Filter::plan_strict(&[deny_all(), null]).unwrap();
+        let exceptions: Vec<_> = filter.exceptions.iter().collect();
+        let null = Match { major: Some(1), minor: Some(3), kind: Kind::Char };
+        assert_eq!(exceptions, [(&null, READ | WRITE)]);
     }
 
     #[test]

@@ -17,7 +17,6 @@ mod io;
 mod join;
 mod memory;
 mod net;
-mod oom;
 mod path;
 mod pids;
 mod plan;
@@ -26,6 +25,7 @@ mod rdma;
 mod stats;
 mod unified;
 mod update;
+mod watch;
 mod writes;
 
 #[cfg(test)]
@@ -35,8 +35,9 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use hierarchy::Hierarchies;
 pub(crate) use join::{Doors, ExecCgroup, SubCgroups};
-pub(crate) use oom::OomEvent;
 pub(crate) use plan::{CgroupPlan, Request};
+pub(crate) use stats::NetworkInterface;
+pub(crate) use watch::{Happened, Watch};
 
 /// Who makes and limits the cgroups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -20,6 +20,8 @@ pub(crate) struct Request<'a> {
     pub resources: Option<&'a Resources<'a>>,
     /// `linux.devices`: a node defined there brings no default rule.
     pub nodes: &'a [Device<'a>],
+    /// No default rules at all.
+    pub strict_devices: bool,
     /// `--systemd-cgroup`
     pub systemd: bool,
     /// No permission over cgroups is to be expected.
@@ -67,7 +69,10 @@ impl CgroupPlan {
             place,
             early,
             late,
-            devices: Filter::plan(&resources.devices, request.nodes)?,
+            devices: match request.strict_devices {
+                true => Filter::plan_strict(&resources.devices)?,
+                false => Filter::plan(&resources.devices, request.nodes)?,
+            },
             controllers: host.unified.as_ref().map_or_else(Vec::new, |u| u.controllers.clone()),
             ignored: writes.ignored,
         })
@@ -212,6 +217,7 @@ mod tests {
             cgroups_path: path,
             resources,
             nodes: &[],
+            strict_devices: false,
             systemd: false,
             rootless: false,
         }

@@ -15,7 +15,12 @@ use crate::log;
 use crate::oci::{Cpu, Memory, Resources};
 
 impl Cgroup {
-    pub(crate) fn update(&self, resources: &Resources<'_>) -> Result<()> {
+    /// `then` is part of it: when that fails, the old values come back too.
+    pub(crate) fn update(
+        &self,
+        resources: &Resources<'_>,
+        then: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
         let mut resources = resources.clone();
         if self.is_unified() {
             self.complete(&mut resources)?;
@@ -34,6 +39,7 @@ impl Cgroup {
             done.push((dir.path().to_owned(), undo));
             outcome
         });
+        let outcome = outcome.and_then(|()| then());
         if outcome.is_err() {
             for (path, undo) in done.iter().rev() {
                 if let Ok(dir) = Dir::open(path) {
@@ -95,9 +101,10 @@ fn complete_memory(memory: &mut Memory, read: &dyn Fn(&str) -> Option<String>) {
         };
     } else if limit > 0
         && swap == 0
-        && let Some(now_swap) = number("memory.swap.max")
+        // Without a limit for memory there has been no sum.
+        && let (Some(now_swap), Some(now)) = (number("memory.swap.max"), number("memory.max"))
     {
-        memory.swap = Some(now_swap + number("memory.max").unwrap_or(0));
+        memory.swap = Some(now_swap.saturating_add(now));
     }
 }
 
@@ -153,6 +160,11 @@ mod tests {
         let mut memory = Memory { swap: Some(400), ..Memory::default() };
         complete_memory(&mut memory, &read);
         assert_eq!(memory.limit, Some(100));
+        let only_swap =
+            |file: &str| Some(if file == "memory.max" { "max\n" } else { "50\n" }.to_owned());
+        let mut memory = Memory { limit: Some(200), ..Memory::default() };
+        complete_memory(&mut memory, &only_swap);
+        assert_eq!(memory.swap, None);
         let unlimited = |_: &str| Some("max\n".to_owned());
         let mut memory = Memory { limit: Some(200), ..Memory::default() };
         complete_memory(&mut memory, &unlimited);

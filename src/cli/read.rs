@@ -340,7 +340,7 @@ mod tests {
             ("events --interval 0 id", "duration interval must be greater than 0"),
             (
                 "events --interval 5 id",
-                "invalid value \"5\" for flag -interval: invalid duration \"5\"",
+                "invalid value \"5\" for flag -interval: time: missing unit in duration \"5\"",
             ),
             ("update --memory 5x id", "invalid value \"5x\" for flag -memory: invalid suffix: 'x'"),
             ("update --pids-limit x id", "invalid value \"x\" for flag -pids-limit: parse error"),

@@ -59,10 +59,12 @@ pub(crate) fn memory_size(text: &str) -> Result<i64> {
     Ok(bytes as i64)
 }
 
-/// A duration as Go writes it: `300ms`, `1.5h`, `2h45m`, `0`. Negative ones are refused.
+/// A duration as Go writes it, with its words for what is none: `300ms`, `1.5h`, `2h45m`, `0`. A negative
+/// one reads as zero: too short either way.
 pub(crate) fn duration(text: &str) -> Result<Duration> {
-    let invalid = || Error::text(format!("invalid duration {text:?}"));
-    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    let invalid = || Error::text(format!("time: invalid duration {text:?}"));
+    let is_negative = text.starts_with('-');
+    let mut rest = text.strip_prefix(['+', '-']).unwrap_or(text);
     if rest == "0" {
         return Ok(Duration::ZERO);
     }
@@ -71,27 +73,38 @@ pub(crate) fn duration(text: &str) -> Result<Duration> {
     }
     let mut nanos = 0.0;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(invalid)?;
-        let number: f64 = rest[..digits].parse().map_err(|_| invalid())?;
-        rest = &rest[digits..];
+        let (number, unit);
+        (number, rest) = rest.split_at(number_end(rest));
+        let number: f64 = number.parse().map_err(|_| invalid())?;
         let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
-        let unit = match &rest[..end] {
-            "ns" => 1.0,
-            "us" | "µs" | "μs" => 1e3,
-            "ms" => 1e6,
-            "s" => 1e9,
-            "m" => 60e9,
-            "h" => 3600e9,
-            _ => return Err(invalid()),
-        };
-        nanos += number * unit;
-        rest = &rest[end..];
+        (unit, rest) = rest.split_at(end);
+        nanos += number
+            * match unit {
+                "ns" => 1.0,
+                "us" | "µs" | "μs" => 1e3,
+                "ms" => 1e6,
+                "s" => 1e9,
+                "m" => 60e9,
+                "h" => 3600e9,
+                "" => bail!("time: missing unit in duration {text:?}"),
+                _ => bail!("time: unknown unit {unit:?} in duration {text:?}"),
+            };
     }
     // Go's durations are 64-bit nanoseconds.
     if nanos >= i64::MAX as f64 {
         return Err(invalid());
     }
-    Ok(Duration::from_nanos(nanos as u64))
+    Ok(if is_negative { Duration::ZERO } else { Duration::from_nanos(nanos as u64) })
+}
+
+/// Digits, and a point and more digits.
+fn number_end(text: &str) -> usize {
+    let digits = |text: &str| text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let whole = digits(text);
+    match text[whole..].strip_prefix('.') {
+        Some(fraction) => whole + 1 + digits(fraction),
+        None => whole,
+    }
 }
 
 const SIGNALS: &[(&str, i32)] = &[
@@ -261,9 +274,17 @@ mod tests {
         ] {
             assert_eq!(duration(text).unwrap(), Duration::from_nanos(nanos), "{text}");
         }
-        for bad in ["", "5", "s", "1x", "-1s", "1.2.3s", "1e3s", "300000000h"] {
-            assert_eq!(refusal(duration(bad)), format!("invalid duration {bad:?}"));
+        for (text, nanos) in [("1h2m3.5s", 3_723_500_000_000), ("-1s", 0), ("+1ms", 1_000_000)] {
+            assert_eq!(duration(text).unwrap(), Duration::from_nanos(nanos), "{text}");
         }
+        for bad in ["", "s", ".s", "x", "1.s.", "300000000h"] {
+            assert_eq!(refusal(duration(bad)), format!("time: invalid duration {bad:?}"));
+        }
+        for bad in ["5", "1.2.3s", "1.5.2s", "3s4"] {
+            assert_eq!(refusal(duration(bad)), format!("time: missing unit in duration {bad:?}"));
+        }
+        assert_eq!(refusal(duration("1x")), r#"time: unknown unit "x" in duration "1x""#);
+        assert_eq!(refusal(duration("1e3s")), r#"time: unknown unit "e" in duration "1e3s""#);
     }
 
     #[test]

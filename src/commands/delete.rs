@@ -79,12 +79,15 @@ fn poststop(container: &Container) -> Result<Option<Hooks>> {
     Hooks::plan(spec.hooks.as_ref()).map(Some)
 }
 
-/// Cgroup and directory.
+/// Cgroup, resctrl group and directory.
 pub(crate) fn release(container: &Container) -> Result<()> {
     let cgroup = &container.facts.cgroup;
     if !container.facts.own_pid_namespace {
         cgroup.kill(libc::SIGKILL)?;
     }
     cgroup.destroy().context(|| "remove the container's cgroup")?;
+    if let Some(group) = &container.facts.resctrl {
+        group.remove()?;
+    }
     container.remove()
 }

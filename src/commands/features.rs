@@ -26,7 +26,7 @@ pub(crate) fn features() -> Result<ExitCode> {
         },
         apparmor: true,
         selinux: true,
-        intel_rdt: IntelRdt { enabled: false, schemata: false, monitoring: false },
+        intel_rdt: IntelRdt { enabled: true, schemata: true, monitoring: true },
         memory_policy: MemoryPolicy { modes: numa::mode_names(), flags: numa::flag_names() },
         idmap: true,
         net_devices: true,

@@ -100,6 +100,18 @@ pub(crate) struct IntelRdt<'a> {
     pub mem_bw_schema: Str<'a>,
     #[serde(rename = "enableMonitoring", deserialize_with = "nullable")]
     pub enable_monitoring: bool,
+    /// Up to runtime-spec 1.2 the two kinds of counting were asked for one by one; the hardware knows
+    /// them together only.
+    #[serde(rename = "enableCMT", deserialize_with = "nullable")]
+    pub enable_cmt: bool,
+    #[serde(rename = "enableMBM", deserialize_with = "nullable")]
+    pub enable_mbm: bool,
+}
+
+impl IntelRdt<'_> {
+    pub(crate) fn is_monitored(&self) -> bool {
+        self.enable_monitoring || self.enable_cmt || self.enable_mbm
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

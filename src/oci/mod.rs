@@ -9,6 +9,7 @@ mod locate;
 mod process;
 mod resources;
 mod text;
+mod update;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ pub(crate) use locate::parse;
 pub(crate) use process::*;
 pub(crate) use resources::*;
 pub(crate) use text::Str;
+pub(crate) use update::Changes;
 
 /// The version of runtime-spec that creel implements.
 pub(crate) const VERSION: &str = "1.3.0";

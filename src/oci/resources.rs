@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Map, Str, nullable};
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Resources<'a> {
     #[serde(borrow, deserialize_with = "nullable")]
@@ -28,7 +28,7 @@ pub(crate) struct Resources<'a> {
     pub unified: Map<'a>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct DeviceRule<'a> {
     #[serde(deserialize_with = "nullable")]
@@ -43,7 +43,7 @@ pub(crate) struct DeviceRule<'a> {
 }
 
 /// Bytes; -1 is no limit.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Memory {
     pub limit: Option<i64>,
@@ -61,7 +61,7 @@ pub(crate) struct Memory {
 }
 
 /// Times in microseconds.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Cpu<'a> {
     pub shares: Option<u64>,
@@ -77,13 +77,13 @@ pub(crate) struct Cpu<'a> {
     pub idle: Option<i64>,
 }
 
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Pids {
     pub limit: Option<i64>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct BlockIo {
     pub weight: Option<u16>,
@@ -100,7 +100,7 @@ pub(crate) struct BlockIo {
     pub throttle_write_iops_device: Vec<ThrottleDevice>,
 }
 
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct WeightDevice {
     pub major: i64,
@@ -109,7 +109,7 @@ pub(crate) struct WeightDevice {
     pub leaf_weight: Option<u16>,
 }
 
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct ThrottleDevice {
     pub major: i64,
@@ -117,7 +117,7 @@ pub(crate) struct ThrottleDevice {
     pub rate: u64,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct HugepageLimit<'a> {
     /// `2MB`, `1GB`, … Go's decoder takes names in any case, and this one is met in lower case.
@@ -126,7 +126,7 @@ pub(crate) struct HugepageLimit<'a> {
     pub limit: u64,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Network<'a> {
     #[serde(rename = "classID")]
@@ -135,7 +135,7 @@ pub(crate) struct Network<'a> {
     pub priorities: Vec<InterfacePriority<'a>>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct InterfacePriority<'a> {
     #[serde(borrow, deserialize_with = "nullable")]
@@ -143,7 +143,7 @@ pub(crate) struct InterfacePriority<'a> {
     pub priority: u32,
 }
 
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Rdma {
     pub hca_handles: Option<u32>,

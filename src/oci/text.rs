@@ -6,7 +6,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use serde::de::{Error, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// serde's `Cow<str>` always allocates inside `Vec` and `Option`; this borrows wherever it can.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,6 +15,12 @@ pub(crate) struct Str<'a>(Cow<'a, str>);
 impl Str<'_> {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Serialize for Str<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 

@@ -95,6 +95,7 @@ pub(crate) fn create(
     }
     make_cgroup(&mut plan, undo.container.as_mut().expect("there until `keep`"))?;
     undo.has_cgroup = true;
+    make_resctrl(&mut plan, undo.container.as_mut().expect("there until `keep`"))?;
     let fifo = plan.waits_for_start.then(|| make_fifo(undo.container())).transpose()?;
     let cgroup = plan.cgroup_place.clone_into()?;
     plan.doors = Some(plan.cgroup_place.doors()?);
@@ -115,6 +116,7 @@ pub(crate) fn create(
     undo.hooks = Some(plan.hooks.clone());
     let container = undo.container.as_mut().expect("there until `keep`");
     container.record_init(init.pid)?;
+    serve::join_resctrl(container, &init)?;
     log::debug(|| format!("init is process {}", init.pid));
     serve::until_ready(&plan, container, &mut init, &link)?;
     Ok((Created { init, link, undo }, plan))
@@ -128,6 +130,17 @@ fn make_fifo(container: &Container) -> Result<OwnedFd> {
     let doing = || format!("make {:?}", container.path().join(FIFO));
     nix::sys::stat::mknodat(dir, FIFO, SFlag::S_IFIFO, mode, 0).context(doing)?;
     openat(dir, FIFO, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).context(doing)
+}
+
+fn make_resctrl(plan: &mut Plan, container: &mut Container) -> Result<()> {
+    let Some(rdt) = &mut plan.resctrl else { return Ok(()) };
+    let outcome = rdt.create();
+    // Also after a failure: what turned out to be somebody else's must not be removed.
+    if container.facts.resctrl.as_ref() != Some(rdt.group()) {
+        container.facts.resctrl = Some(rdt.group().clone());
+        container.save()?;
+    }
+    outcome
 }
 
 fn make_cgroup(plan: &mut Plan, container: &mut Container) -> Result<()> {

@@ -46,6 +46,9 @@ pub(crate) fn exec(
     if !init.is_placed {
         plan.cgroup.join(init.pid)?;
     }
+    if let Some(group) = &container.facts.resctrl {
+        group.join(init.pid)?;
+    }
     plan.affinity.apply_final(init.pid)?;
     plan.finish.limits.apply_oom_score_adj(init.pid)?;
     match link.next()? {

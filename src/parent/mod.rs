@@ -8,6 +8,7 @@ pub(crate) mod exec;
 pub(crate) mod foreground;
 pub(crate) mod ids;
 pub(crate) mod netdev;
+pub(crate) mod resctrl;
 pub(crate) mod seccomp_agent;
 pub(crate) mod serve;
 pub(crate) mod spawn;

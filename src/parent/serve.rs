@@ -46,6 +46,7 @@ pub(crate) fn until_ready(
                 init.follow(pidfd)?;
                 plan.finish.limits.apply_oom_score_adj(init.pid)?;
                 container.record_init(init.pid)?;
+                join_resctrl(container, init)?;
             }
             Message::Ask(Ask::Hooks) => {
                 late_limits(plan, &mut is_limited)?;
@@ -108,6 +109,11 @@ fn late_limits(plan: &Plan, is_limited: &mut bool) -> Result<()> {
         plan.cgroup_place.apply_late(&plan.cgroup)?;
     }
     Ok(())
+}
+
+/// Of a process that is not waiting yet, a child may have been born outside the group: each is moved.
+pub(super) fn join_resctrl(container: &Container, init: &Init) -> Result<()> {
+    container.facts.resctrl.as_ref().map_or(Ok(()), |group| group.join(init.pid))
 }
 
 fn place(plan: &Plan, init: &Init) -> Result<()> {

@@ -12,7 +12,7 @@ use crate::child::seccomp::Filter;
 use crate::child::tail::Finish;
 use crate::error::{Context, Result};
 use crate::limits::Limits;
-use crate::namespace::{self, Entry, KINDS};
+use crate::namespace::{self, Entry, KINDS, is_own};
 use crate::oci;
 use crate::parent::affinity::Affinity;
 use crate::state::Container;
@@ -100,15 +100,6 @@ impl Plan {
             init,
         })
     }
-}
-
-/// Whether the process is in this process's own namespace of that kind.
-fn is_own(pid: i32, kind: &namespace::Kind) -> Result<bool> {
-    let read = |who: &str| {
-        let path = format!("/proc/{who}/ns/{}", kind.proc);
-        std::fs::read_link(&path).context(|| format!("read {path}"))
-    };
-    Ok(read("self")? == read(&pid.to_string())?)
 }
 
 fn open_root(pid: i32) -> Result<OwnedFd> {

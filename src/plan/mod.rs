@@ -28,6 +28,7 @@ use crate::oci;
 use crate::parent::affinity::Affinity;
 use crate::parent::ids::IdMaps;
 use crate::parent::netdev::NetDevices;
+use crate::parent::resctrl::Resctrl;
 use crate::parent::time::TimeOffsets;
 use crate::rules;
 use crate::state::{Container, Facts, Status, oci_state};
@@ -64,6 +65,7 @@ pub(crate) struct Plan {
     pub doors: Option<Doors>,
     /// The kernel refused to clone into the v2 cgroup.
     pub must_wait_for_cgroup: bool,
+    pub resctrl: Option<Resctrl>,
     pub net_devices: NetDevices,
     pub keyring: Option<Keyring>,
     pub new_network: bool,
@@ -94,7 +96,7 @@ impl Plan {
         let has_user = namespaces.has(&namespace::USER);
         let rootfs_path = root_path(bundle, spec)?;
 
-        let cgroup = plan_cgroup(linux, &request)?;
+        let cgroup = plan_cgroup(spec, linux, &request)?;
         let place = cgroup.place();
         let maps = namespaces.is_new(&namespace::USER).then(|| IdMaps::plan(linux)).transpose()?;
         if let Some(maps) = &maps {
@@ -103,7 +105,9 @@ impl Plan {
         let rootfs = plan_rootfs(bundle, spec, &request, &namespaces, &place)?;
         let hooks = Hooks::plan(spec.hooks.as_ref())?;
         let net_devices = NetDevices::plan(linux)?;
+        let resctrl = Resctrl::plan(linux, request.id)?;
         let facts = Facts {
+            resctrl: resctrl.as_ref().map(|rdt| rdt.group().clone()),
             own_pid_namespace: namespaces.is_new(&namespace::PID),
             has_poststart: hooks.has(Point::Poststart),
             has_poststop: hooks.has(Point::Poststop),
@@ -136,6 +140,7 @@ impl Plan {
                 || hooks.has(Point::CreateRuntime)
                 || !net_devices.is_empty(),
             net_devices,
+            resctrl,
             keyring: Keyring::plan(request.id, request.no_new_keyring, has_user)?,
             rootfs,
             hooks,
@@ -151,7 +156,11 @@ impl Plan {
     }
 }
 
-fn plan_cgroup(linux: &oci::Linux<'_>, request: &Request<'_>) -> Result<CgroupPlan> {
+fn plan_cgroup(
+    spec: &oci::Spec<'_>,
+    linux: &oci::Linux<'_>,
+    request: &Request<'_>,
+) -> Result<CgroupPlan> {
     CgroupPlan::new(
         &Hierarchies::detect()?,
         &cgroup::Request {
@@ -159,6 +168,7 @@ fn plan_cgroup(linux: &oci::Linux<'_>, request: &Request<'_>) -> Result<CgroupPl
             cgroups_path: &linux.cgroups_path,
             resources: linux.resources.as_ref(),
             nodes: &linux.devices,
+            strict_devices: rules::is_set(spec, rules::STRICT_DEVICES),
             systemd: request.systemd_cgroup,
             rootless: request.rootless.unwrap_or_else(|| !nix::unistd::geteuid().is_root()),
         },

@@ -283,7 +283,7 @@ fn others() -> Vec<Case> {
                 || std::fs::metadata("/sys/fs/resctrl/schemata").is_err(),
                 "resctrl is mounted",
             )
-            .says("linux.intelRdt: resctrl is not mounted at /sys/fs/resctrl"),
+            .says("linux.intelRdt: this machine has no resctrl"),
         device("network device that is not there", "creel-nope0")
             .only_if(has_ip, "no ip")
             .says("linux.netDevices.creel-nope0: look it up: ENODEV: no such device"),

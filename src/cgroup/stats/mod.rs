@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 use super::Cgroup;
 use super::dir::Dir;
 use crate::error::{Context, Result};
+use crate::parent::resctrl;
 
 #[derive(Debug, Default, Clone, PartialEq, Serialize)]
 pub(crate) struct Stats {
@@ -21,7 +22,8 @@ pub(crate) struct Stats {
     pub pids: Pids,
     pub blkio: Blkio,
     pub hugetlb: BTreeMap<String, Hugetlb>,
-    pub intel_rdt: IntelRdt,
+    /// Not of a cgroup: `events` fills it in, and the next.
+    pub intel_rdt: resctrl::Stats,
     pub network_interfaces: Option<Vec<NetworkInterface>>,
 }
 
@@ -180,10 +182,6 @@ pub(crate) struct Hugetlb {
     pub max: u64,
     pub failcnt: u64,
 }
-
-/// `linux.intelRdt` is not a cgroup; its part of the line is empty here.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct IntelRdt {}
 
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]

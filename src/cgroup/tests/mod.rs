@@ -14,7 +14,7 @@ use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, getuid};
 
-use super::{Cgroup, CgroupPlan, Doors, Hierarchies, OomEvent, Request, SubCgroups};
+use super::{Cgroup, CgroupPlan, Doors, Happened, Hierarchies, Request, SubCgroups};
 use crate::error::{Error, Result};
 use crate::oci::Resources;
 use crate::sys::clone::{CloneRequest, Fork, clone3};
@@ -84,6 +84,7 @@ fn plan(host: &Hierarchies, path: &str, json: &str) -> CgroupPlan {
         cgroups_path: path,
         resources: Some(&resources),
         nodes: &[],
+        strict_devices: false,
         systemd: false,
         rootless: false,
     };
@@ -144,6 +145,7 @@ fn rootless(host: &Hierarchies, path: &str, json: &str) -> Result<Cgroup> {
         cgroups_path: path,
         resources: Some(&resources),
         nodes: &[],
+        strict_devices: false,
         systemd: false,
         rootless: true,
     };

@@ -153,7 +153,7 @@ fn v1_update_writes_and_rolls_back() {
     cgroup.create(&plan).unwrap();
     let made = Made(cgroup);
     let cgroup = &made.0;
-    let update = |json: &str| cgroup.update(&serde_json::from_str(json).expect("JSON"));
+    let update = |json: &str| cgroup.update(&serde_json::from_str(json).expect("JSON"), || Ok(()));
     // Both above what is there now, then both below.
     for bytes in ["134217728", "33554432"] {
         update(&format!(r#"{{"memory": {{"limit": {bytes}, "swap": {bytes}}}}}"#)).unwrap();
@@ -216,8 +216,8 @@ fn v1_oom_kill_is_noticed() {
     let mut cgroup = plan.place();
     cgroup.create(&plan).unwrap();
     let made = Made(cgroup);
-    let mut watch = made.0.watch_oom().unwrap();
-    assert_eq!(watch.next().unwrap(), OomEvent::Nothing);
+    let mut watch = made.0.watch().unwrap();
+    assert_eq!(watch.next().unwrap(), []);
     let (hog, pidfd) = match clone3(&CloneRequest::default()).expect("clone3") {
         Fork::Child(_) => {
             let _ = made.0.join(getpid());
@@ -234,10 +234,10 @@ fn v1_oom_kill_is_noticed() {
     let mut fds = watch.poll_fds();
     assert!(nix::poll::poll(&mut fds, 5000_u16).unwrap() > 0);
     drop(fds);
-    assert_eq!(watch.next().unwrap(), OomEvent::Oom);
+    assert_eq!(watch.next().unwrap(), [Happened::Oom]);
     made.0.destroy().unwrap();
     assert!(nix::poll::poll(&mut watch.poll_fds(), 5000_u16).unwrap() > 0);
-    assert_eq!(watch.next().unwrap(), OomEvent::Gone);
+    assert_eq!(watch.next().unwrap(), [Happened::Gone]);
 }
 
 #[test]

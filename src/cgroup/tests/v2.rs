@@ -160,6 +160,7 @@ fn v2_missing_controllers_are_named() {
             cgroups_path: "/x",
             resources: Some(&resources),
             nodes: &[],
+            strict_devices: false,
             systemd: false,
             rootless: false,
         };

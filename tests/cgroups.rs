@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Limits, update, events, ps, exec --cgroup and the end of many processes, seen in the cgroups
+//! themselves, on whatever hierarchies the host has.
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+
+use common::{Bundle, Value, cgroups_named, has, is_creel, is_root, json};
+
+/// The container's file of that name, whichever hierarchy has it.
+fn file(bundle: &Bundle, names: &[&str]) -> Option<PathBuf> {
+    let dirs = cgroups_named(bundle.id());
+    names.iter().flat_map(|name| dirs.iter().map(move |d| d.join(name))).find(|f| f.exists())
+}
+
+#[track_caller]
+fn read(bundle: &Bundle, names: &[&str]) -> String {
+    let file = file(bundle, names).unwrap_or_else(|| panic!("none of {names:?}"));
+    fs::read_to_string(file).expect("a cgroup file").trim().to_owned()
+}
+
+/// Whether the host has these; prints why a test is left out.
+fn has_controllers(wanted: &[&str]) -> bool {
+    let mut present = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    let own = fs::read_to_string("/proc/self/cgroup").expect("/proc/self/cgroup");
+    for controllers in own.lines().filter_map(|l| l.split(':').nth(1)) {
+        if controllers.split(',').any(|c| PathBuf::from(format!("/sys/fs/cgroup/{c}")).exists()) {
+            present += &format!(" {}", controllers.replace(',', " "));
+        }
+    }
+    let missing: Vec<_> =
+        wanted.iter().filter(|c| !present.split_whitespace().any(|p| p == **c)).collect();
+    if !missing.is_empty() {
+        println!("SKIP: this host's cgroups have no {missing:?}");
+    }
+    missing.is_empty()
+}
+
+fn sleeper() -> Bundle {
+    Bundle::new("sleep 1000")
+}
+
+fn saved(bundle: &Bundle) -> Value {
+    let path = bundle.state_root().join(bundle.id()).join("config.json");
+    serde_json::from_str(&fs::read_to_string(path).expect("the saved config")).expect("JSON")
+}
+
+#[test]
+fn strict_devices_are_the_configs_alone() {
+    if !is_root() || !is_creel() {
+        return;
+    }
+    let script = "for d in null zero; do if : <>/dev/$d; then echo $d; fi; done 2>&1";
+    let plain = Bundle::new(script);
+    assert_eq!(plain.run().out, "null\nzero\n");
+    let strict = Bundle::new(script)
+        .patch("/annotations", json!({"io.github.creel.devices.strict": "true"}))
+        .patch(
+            "/linux/resources/devices/-",
+            json!({"allow": true, "type": "c", "major": 1, "minor": 3, "access": "rw"}),
+        );
+    let run = strict.run();
+    assert!(run.out.starts_with("null\n"), "{}", run.out);
+    assert!(run.out.contains("/dev/zero: Operation not permitted"), "{}", run.out);
+    assert_eq!(strict.leftovers(), [""; 0]);
+}
+
+#[test]
+fn update_keeps_what_it_changed_and_nothing_else() {
+    if !is_root() || !is_creel() || !has_controllers(&["pids", "cpu"]) {
+        return;
+    }
+    let bundle = sleeper().patch("/linux/resources/cpu", json!({"shares": 512}));
+    bundle.start_detached();
+    bundle.runtime(&["update", "--pids-limit", "30", "--cpu-quota", "60000", bundle.id()]).ok();
+    let config = saved(&bundle);
+    assert_eq!(
+        config["linux"]["resources"],
+        json!({"devices": [{"allow": false, "access": "rwm"}], "pids": {"limit": 30},
+               "cpu": {"shares": 512, "quota": 60000}})
+    );
+    assert_eq!(config["process"], bundle.config["process"]);
+    assert_eq!(bundle.exec(&["echo", "still"]).ok().out, "still\n");
+    // Refused by the kernel: neither in force nor kept.
+    let refused =
+        bundle.runtime(&["update", "--pids-limit", "40", "--cpu-period", "5", bundle.id()]);
+    assert_eq!(refused.code, 1, "{}", refused.err);
+    assert_eq!(read(&bundle, &["pids.max"]), "30");
+    assert_eq!(saved(&bundle), config);
+}
+
+#[test]
+fn update_leaves_out_of_band_edits_alone() {
+    if !is_root() || !is_creel() || !has_controllers(&["pids", "cpu", "memory"]) {
+        return;
+    }
+    let bundle = sleeper()
+        .patch("/linux/resources/cpu", json!({"shares": 512, "quota": 50000, "period": 100_000}))
+        .patch("/linux/resources/memory", json!({"limit": 64 << 20}));
+    bundle.start_detached();
+    let shares = file(&bundle, &["cpu.shares", "cpu.weight"]).expect("cpu");
+    fs::write(&shares, "77").expect("by hand");
+    let memory = file(&bundle, &["memory.limit_in_bytes", "memory.max"]).expect("memory");
+    fs::write(&memory, "99999744").expect("by hand");
+    match file(&bundle, &["cpu.cfs_period_us"]) {
+        Some(period) => fs::write(period, "200000").expect("by hand"),
+        None => {
+            fs::write(file(&bundle, &["cpu.max"]).expect("cpu"), "50000 200000").expect("by hand")
+        }
+    }
+    bundle.runtime(&["update", "--pids-limit", "30", "--cpu-quota", "60000", bundle.id()]).ok();
+    let now = |file: &PathBuf| fs::read_to_string(file).expect("a file").trim().to_owned();
+    assert_eq!((now(&shares).as_str(), now(&memory).as_str()), ("77", "99999744"));
+    assert_eq!(read(&bundle, &["pids.max"]), "30");
+    match file(&bundle, &["cpu.cfs_quota_us"]) {
+        Some(quota) => {
+            assert_eq!(
+                (now(&quota).as_str(), &*read(&bundle, &["cpu.cfs_period_us"])),
+                ("60000", "200000")
+            );
+        }
+        None => assert_eq!(read(&bundle, &["cpu.max"]), "60000 200000"),
+    }
+}
+
+/// The files below /sys/fs/cgroup that a command opens for writing.
+fn written(bundle: &Bundle, args: &[&str]) -> Vec<String> {
+    let trace = bundle.dir.join("trace");
+    let mut command = std::process::Command::new("strace");
+    command.args(["-f", "-y", "-e", "trace=openat", "-o"]).arg(&trace).arg(common::runtime());
+    command.arg("--root").arg(bundle.state_root()).args(args);
+    bundle.finish(command).ok();
+    let text = fs::read_to_string(trace).expect("strace's output");
+    let writes = text.lines().filter(|l| {
+        l.contains("/sys/fs/cgroup") && (l.contains("O_WRONLY") || l.contains("O_RDWR"))
+    });
+    writes
+        .filter_map(|l| l.split('"').nth(1))
+        .map(|f| f.rsplit('/').next().unwrap_or(f).to_owned())
+        .collect()
+}
+
+#[test]
+fn update_writes_the_files_it_was_asked_for() {
+    if !is_root() || !is_creel() || !has_controllers(&["pids", "cpu", "memory"]) {
+        return;
+    }
+    if !has("strace") {
+        println!("SKIP: strace is not installed");
+        return;
+    }
+    let bundle = sleeper().patch(
+        "/linux/resources/cpu",
+        json!({"shares": 512, "quota": 50000, "period": 100_000, "cpus": "0"}),
+    );
+    bundle.start_detached();
+    let is_v1 = file(&bundle, &["cpu.shares"]).is_some();
+    let update = |flags: &[&str]| {
+        let mut args = vec!["update"];
+        args.extend(flags);
+        args.push(bundle.id());
+        written(&bundle, &args)
+    };
+    assert_eq!(update(&["--pids-limit", "50"]), ["pids.max"]);
+    assert_eq!(update(&["--pids-limit", "51", "--cpu-share", "2048"]).len(), 2);
+    assert_eq!(
+        update(&["--cpu-quota", "40000"]),
+        [if is_v1 { "cpu.cfs_quota_us" } else { "cpu.max" }]
+    );
+    assert_eq!(
+        update(&["--memory", "64m"]),
+        [if is_v1 { "memory.limit_in_bytes" } else { "memory.max" }]
+    );
+    assert_eq!(update(&[]), [""; 0]);
+}
+
+#[test]
+fn update_takes_every_flag_and_a_file_or_standard_input() {
+    if !is_root() || !has_controllers(&["pids", "cpu", "cpuset", "memory"]) {
+        return;
+    }
+    let bundle = sleeper();
+    bundle.start_detached();
+    let flags = "--cpu-period 200000 --cpu-quota 100000 --cpu-burst 1000 --cpu-share 100 --cpuset-cpus 0 \
+                 --cpuset-mems 0 --memory 64m --memory-reservation 32m --pids-limit 10 \
+                 --kernel-memory 1m --kernel-memory-tcp 1m";
+    let mut args = vec!["update"];
+    args.extend(flags.split_whitespace());
+    args.push(bundle.id());
+    bundle.runtime(&args).ok();
+    let check = |pids: &str, cpus: &str| {
+        assert_eq!(read(&bundle, &["pids.max"]), pids);
+        assert_eq!(read(&bundle, &["cpuset.cpus"]), cpus);
+        assert_eq!(read(&bundle, &["cpuset.mems"]), "0");
+        assert_eq!(read(&bundle, &["memory.limit_in_bytes", "memory.max"]), (64 << 20).to_string());
+        let low = ["memory.soft_limit_in_bytes", "memory.low"];
+        assert_eq!(read(&bundle, &low), (32 << 20).to_string());
+        if file(&bundle, &["cpu.max"]).is_some() {
+            assert_eq!(read(&bundle, &["cpu.max"]), "100000 200000");
+            assert_eq!(read(&bundle, &["cpu.max.burst"]), "1000");
+        } else {
+            assert_eq!(read(&bundle, &["cpu.cfs_quota_us"]), "100000");
+            assert_eq!(read(&bundle, &["cpu.cfs_period_us"]), "200000");
+            assert_eq!(read(&bundle, &["cpu.cfs_burst_us"]), "1000");
+            assert_eq!(read(&bundle, &["cpu.shares"]), "100");
+        }
+    };
+    check("10", "0");
+    let path = bundle.dir.join("resources.json");
+    fs::write(&path, r#"{"pids": {"limit": 11}}"#).expect("a file");
+    bundle.runtime(&["update", "--resources", path.to_str().expect("UTF-8"), bundle.id()]).ok();
+    check("11", "0");
+    let mut command = bundle.command(&["update", "-r", "-", bundle.id()]);
+    let stdin = fs::File::open(&path).expect("the file");
+    fs::write(&path, r#"{"pids": {"limit": 12}, "cpu": {"cpus": "0"}}"#).expect("a file");
+    let status = command.stdin(stdin).status().expect("the runtime");
+    assert!(status.success());
+    check("12", "0");
+}
+
+/// `events` in the background; killed at the end.
+struct Events {
+    child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Events {
+    fn of(bundle: &Bundle, interval: &str) -> Self {
+        let mut command = bundle.command(&["events", "--interval", interval, bundle.id()]);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("events");
+        let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        Self { child, lines }
+    }
+
+    /// None at its end.
+    fn next(&mut self) -> Option<Value> {
+        let line = self.lines.next()?.expect("a line");
+        Some(serde_json::from_str(&line).expect("JSON"))
+    }
+
+    /// Whether it is waiting by now for what happens.
+    fn wait_until_watching(&self) {
+        let wchan = format!("/proc/{}/wchan", self.child.id());
+        let begun = std::time::Instant::now();
+        while !fs::read_to_string(&wchan).unwrap_or_default().contains("poll") {
+            assert!(begun.elapsed().as_secs() < 20, "it never waits");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn events_push_an_oom_kill_and_end_with_the_container() {
+    if !is_root() || !is_creel() || !has_controllers(&["memory"]) {
+        return;
+    }
+    let bundle =
+        sleeper().patch("/linux/resources/memory", json!({"limit": 32 << 20, "swap": 32 << 20}));
+    bundle.start_detached();
+    // No interval comes to pass in this test.
+    let mut events = Events::of(&bundle, "9h");
+    events.wait_until_watching();
+    // tail keeps what it has read until a newline comes.
+    let killed = bundle.exec(&["tail", "-n", "1", "/dev/zero"]);
+    assert_eq!(killed.code, 137, "{}", killed.err);
+    assert_eq!(events.next(), Some(json!({"type": "oom", "id": bundle.id()})));
+    bundle.runtime(&["kill", bundle.id(), "KILL"]).ok();
+    while let Some(event) = events.next() {
+        assert_eq!(event["type"], "oom");
+    }
+    assert!(events.child.wait().expect("its status").success());
+}
+
+#[test]
+fn events_push_a_refused_fork_and_give_stats_at_an_interval() {
+    if !is_root() || !is_creel() || !has_controllers(&["pids"]) {
+        return;
+    }
+    let bundle = sleeper().patch("/linux/resources/pids", json!({"limit": 3}));
+    bundle.start_detached();
+    // On v1 the kernel counts, but wakes nobody (Linux 6.11): there it comes with the statistics.
+    let is_v1 =
+        file(&bundle, &["cgroup.events"]).is_none_or(|f| !f.with_file_name("pids.max").exists());
+    let mut events = Events::of(&bundle, if is_v1 { "50ms" } else { "9h" });
+    events.wait_until_watching();
+    let run = bundle.exec(&["sh", "-c", "sleep 1 & sleep 1 & sleep 1 & wait"]);
+    assert_ne!(run.code, 0, "{}", run.err);
+    if file(&bundle, &["pids.events"]).is_none() {
+        println!("SKIP: this kernel has no pids.events");
+        return;
+    }
+    let mut event = events.next();
+    while is_v1 && event.as_ref().is_some_and(|event| event["type"] == "stats") {
+        event = events.next();
+    }
+    assert_eq!(event, Some(json!({"type": "pids", "id": bundle.id()})));
+    let mut stats = Events::of(&bundle, "0h0m0.02s");
+    let (first, second) = (stats.next().expect("stats"), stats.next().expect("stats"));
+    assert_eq!((&first["type"], &second["type"]), (&json!("stats"), &json!("stats")));
+    assert_eq!(first["data"]["pids"]["limit"], 3);
+}
+
+/// `a.b` for every member, also of what lists hold.
+fn paths(value: &Value, at: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) if !at.ends_with(".raw") => {
+            for (name, value) in members {
+                paths(value, &format!("{at}.{name}"), found);
+            }
+            if members.is_empty() {
+                found.push(format!("{at} {{}}"));
+            }
+        }
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            items.iter().for_each(|item| paths(item, &format!("{at}[]"), found));
+        }
+        _ => found.push(at.to_owned()),
+    }
+}
+
+/// The same test passes with `RUNTIME=runc`: the shape is runc's, key by key.
+#[test]
+fn events_stats_have_runcs_keys() {
+    if !is_root() || !has_controllers(&["pids", "memory", "cpu", "cpuset"]) {
+        return;
+    }
+    let bundle = sleeper()
+        .patch("/linux/resources/pids", json!({"limit": 30}))
+        .patch("/linux/resources/memory", json!({"limit": 64 << 20}))
+        .patch("/linux/resources/cpu", json!({"quota": 50000, "period": 100_000, "cpus": "0"}));
+    bundle.start_detached();
+    let run = bundle.runtime(&["events", "--stats", bundle.id()]).ok();
+    assert!(run.out.ends_with("}\n") && run.out.lines().count() == 1, "{}", run.out);
+    let event: Value = serde_json::from_str(&run.out).expect("JSON");
+    assert_eq!((&event["type"], &event["id"]), (&json!("stats"), &json!(bundle.id())));
+    let mut found = Vec::new();
+    paths(&event["data"], "", &mut found);
+    // What depends on the moment, on the machine's disks and on its huge pages.
+    let passing = |path: &str| {
+        [".blkio.io", ".blkio.sectors", ".hugetlb.", ".cpu.throttling.", ".memory.cache"]
+            .iter()
+            .any(|p| path.starts_with(p))
+            || path.ends_with(".max") && path.starts_with(".memory.")
+            || path.contains(".psi.")
+    };
+    found.retain(|path| !passing(path));
+    found.sort();
+    found.dedup();
+    let always = [
+        ".cpu.usage.kernel",
+        ".cpu.usage.total",
+        ".cpu.usage.user",
+        ".cpuset.cpu_exclusive",
+        ".cpuset.mem_exclusive",
+        ".cpuset.mem_hardwall",
+        ".cpuset.memory_migrate",
+        ".cpuset.memory_pressure",
+        ".cpuset.memory_spread_page",
+        ".cpuset.memory_spread_slab",
+        ".cpuset.sched_load_balance",
+        ".cpuset.sched_relax_domain_level",
+        ".intel_rdt {}",
+        ".memory.raw",
+        ".memory.usage.failcnt",
+        ".memory.usage.limit",
+        ".memory.usage.usage",
+        ".memory.swap.failcnt",
+        ".memory.swap.limit",
+        ".memory.swap.usage",
+        ".network_interfaces",
+        ".pids.current",
+        ".pids.limit",
+    ];
+    let v1 = [
+        ".cpu.usage.percpu",
+        ".cpu.usage.percpu_kernel",
+        ".cpu.usage.percpu_user",
+        ".cpuset.cpus",
+        ".cpuset.mems",
+        ".memory.kernel.failcnt",
+        ".memory.kernel.limit",
+        ".memory.kernel.usage",
+        ".memory.kernelTCP.failcnt",
+        ".memory.kernelTCP.limit",
+    ];
+    let is_v1 = file(&bundle, &["cpuacct.usage"]).is_some();
+    let mut want: Vec<String> = always.iter().map(|s| (*s).to_owned()).collect();
+    if is_v1 {
+        want.extend(v1.iter().map(|s| (*s).to_owned()));
+    }
+    // No disk has been used: then the list of its use is not there.
+    found.retain(|path| !path.starts_with(".blkio") && !path.starts_with(".hugetlb"));
+    want.sort();
+    // Zero in a kernel that does not count it, and then left out.
+    let optional = [".memory.kernel.usage", ".memory.kernel.limit", ".memory.swap.usage"];
+    want.retain(|path| found.contains(path) || !optional.contains(&path.as_str()));
+    assert_eq!(found, want);
+    let members: Vec<_> = event["data"].as_object().expect("an object").keys().collect();
+    assert_eq!(members.len(), 8, "{members:?}");
+}
+
+#[test]
+fn ps_hands_its_arguments_on() {
+    if !is_root() {
+        return;
+    }
+    let bundle = sleeper();
+    bundle.start_detached();
+    let run = bundle.runtime(&["ps", bundle.id(), "-e", "-o", "pid,comm"]).ok();
+    let lines: Vec<_> = run.out.lines().collect();
+    assert!(lines[0].trim_start().starts_with("PID"), "{}", run.out);
+    let wanted = bundle.pid().to_string();
+    assert_eq!(lines.len(), 2, "{}", run.out);
+    assert!(lines[1].trim_start().starts_with(&wanted), "{}", run.out);
+    let run = bundle.runtime(&["ps", "--format", "json", bundle.id()]).ok();
+    assert_eq!(run.out.trim(), format!("[{wanted}]"));
+}
