@@ -329,6 +329,45 @@ fn paths(value: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
+/// Members of the data that are there whatever happens.
+const ALWAYS: &[&str] = &[
+    ".cpu.usage.kernel",
+    ".cpu.usage.total",
+    ".cpu.usage.user",
+    ".cpuset.cpu_exclusive",
+    ".cpuset.mem_exclusive",
+    ".cpuset.mem_hardwall",
+    ".cpuset.memory_migrate",
+    ".cpuset.memory_pressure",
+    ".cpuset.memory_spread_page",
+    ".cpuset.memory_spread_slab",
+    ".cpuset.sched_load_balance",
+    ".cpuset.sched_relax_domain_level",
+    ".intel_rdt {}",
+    ".memory.raw",
+    ".memory.usage.failcnt",
+    ".memory.usage.limit",
+    ".memory.usage.usage",
+    ".memory.swap.failcnt",
+    ".memory.swap.limit",
+    ".memory.swap.usage",
+    ".network_interfaces",
+    ".pids.current",
+    ".pids.limit",
+];
+/// What only v1 counts.
+const V1: &[&str] = &[
+    ".cpu.usage.percpu",
+    ".cpu.usage.percpu_kernel",
+    ".cpu.usage.percpu_user",
+    ".cpuset.cpus",
+    ".cpuset.mems",
+    ".memory.kernel.failcnt",
+    ".memory.kernel.limit",
+    ".memory.kernel.usage",
+    ".memory.kernelTCP.failcnt",
+    ".memory.kernelTCP.limit",
+];
 /// The same test passes with `RUNTIME=runc`: the shape is runc's, key by key.
 #[test]
 fn events_stats_have_runcs_keys() {
@@ -357,47 +396,10 @@ fn events_stats_have_runcs_keys() {
     found.retain(|path| !passing(path));
     found.sort();
     found.dedup();
-    let always = [
-        ".cpu.usage.kernel",
-        ".cpu.usage.total",
-        ".cpu.usage.user",
-        ".cpuset.cpu_exclusive",
-        ".cpuset.mem_exclusive",
-        ".cpuset.mem_hardwall",
-        ".cpuset.memory_migrate",
-        ".cpuset.memory_pressure",
-        ".cpuset.memory_spread_page",
-        ".cpuset.memory_spread_slab",
-        ".cpuset.sched_load_balance",
-        ".cpuset.sched_relax_domain_level",
-        ".intel_rdt {}",
-        ".memory.raw",
-        ".memory.usage.failcnt",
-        ".memory.usage.limit",
-        ".memory.usage.usage",
-        ".memory.swap.failcnt",
-        ".memory.swap.limit",
-        ".memory.swap.usage",
-        ".network_interfaces",
-        ".pids.current",
-        ".pids.limit",
-    ];
-    let v1 = [
-        ".cpu.usage.percpu",
-        ".cpu.usage.percpu_kernel",
-        ".cpu.usage.percpu_user",
-        ".cpuset.cpus",
-        ".cpuset.mems",
-        ".memory.kernel.failcnt",
-        ".memory.kernel.limit",
-        ".memory.kernel.usage",
-        ".memory.kernelTCP.failcnt",
-        ".memory.kernelTCP.limit",
-    ];
     let is_v1 = file(&bundle, &["cpuacct.usage"]).is_some();
-    let mut want: Vec<String> = always.iter().map(|s| (*s).to_owned()).collect();
+    let mut want: Vec<String> = ALWAYS.iter().map(|s| (*s).to_owned()).collect();
     if is_v1 {
-        want.extend(v1.iter().map(|s| (*s).to_owned()));
+        want.extend(V1.iter().map(|s| (*s).to_owned()));
     }
     // No disk has been used: then the list of its use is not there.
     found.retain(|path| !path.starts_with(".blkio") && !path.starts_with(".hugetlb"));

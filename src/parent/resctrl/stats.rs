@@ -129,8 +129,8 @@ impl Group {
 }
 
 fn last_of(schemata: &str, resource: &str) -> String {
-    let lines = schemata.lines().filter(|line| line.contains(resource));
-    lines.last().unwrap_or_default().trim().to_owned()
+    let line = schemata.lines().rfind(|line| line.contains(resource));
+    line.unwrap_or_default().trim().to_owned()
 }
 
 fn number(dir: &Path, file: &str) -> Result<u64> {
