@@ -452,6 +452,12 @@ pub(crate) struct ProcessFacts {
     pub is_dead: bool,
 }
 
+/// `R`, `S`, `D` …: what it is doing; None when it is gone.
+pub(crate) fn state_letter(pid: Pid) -> Option<char> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    text.rsplit_once(") ")?.1.chars().next()
+}
+
 /// None: no such process.
 pub(crate) fn process_of(pid: Pid) -> Result<Option<ProcessFacts>, Errno> {
     let text = match std::fs::read_to_string(format!("/proc/{pid}/stat")) {

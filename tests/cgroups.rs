@@ -428,3 +428,119 @@ fn ps_hands_its_arguments_on() {
     let run = bundle.runtime(&["ps", "--format", "json", bundle.id()]).ok();
     assert_eq!(run.out.trim(), format!("[{wanted}]"));
 }
+
+/// `clock_nanosleep` and its kin in a command under strace; None without strace.
+fn sleeps(bundle: &Bundle, args: &[&str]) -> Option<usize> {
+    if !has("strace") {
+        println!("SKIP counting the sleeps: strace is not installed");
+        bundle.runtime(args).ok();
+        return None;
+    }
+    let trace = bundle.dir.join("sleeps");
+    let mut command = std::process::Command::new("strace");
+    command.args(["-f", "-e", "trace=nanosleep,clock_nanosleep", "-o"]).arg(&trace);
+    command.arg(common::runtime()).arg("--root").arg(bundle.state_root()).args(args);
+    bundle.finish(command).ok();
+    let text = fs::read_to_string(trace).expect("strace's output");
+    Some(text.lines().filter(|line| line.contains("nanosleep(")).count())
+}
+
+fn pids(bundle: &Bundle) -> Vec<i32> {
+    let run = bundle.runtime(&["ps", "--format", "json", bundle.id()]).ok();
+    serde_json::from_str::<Option<_>>(&run.out).expect("JSON").unwrap_or_default()
+}
+
+#[track_caller]
+fn wait_for_processes(bundle: &Bundle, count: usize) -> Vec<i32> {
+    let begun = std::time::Instant::now();
+    loop {
+        let pids = pids(bundle);
+        if pids.len() >= count {
+            return pids;
+        }
+        assert!(begun.elapsed().as_secs() < 60, "{} of {count}", pids.len());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+/// Whether it has ended; a zombie has.
+fn is_gone(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+}
+
+const MANY: &str = "i=0; while [ $i -lt 999 ]; do sleep 1000 & i=$((i+1)); done; wait";
+
+#[test]
+fn a_thousand_processes_are_killed_and_removed_without_a_sleep() {
+    if !is_root() || !is_creel() {
+        return;
+    }
+    for own_pids in [true, false] {
+        let mut bundle = Bundle::new(MANY);
+        if !own_pids {
+            bundle = bundle.without_namespace("pid");
+        }
+        bundle.start_detached();
+        let pids = wait_for_processes(&bundle, 1000);
+        let sleeps = sleeps(&bundle, &["delete", "--force", bundle.id()]);
+        assert!(pids.into_iter().all(is_gone));
+        assert_eq!(bundle.leftovers(), [""; 0]);
+        // v1 alone has no event for an empty cgroup.
+        let has_events = ["/sys/fs/cgroup/cgroup.procs", "/sys/fs/cgroup/unified/cgroup.procs"];
+        if has_events.iter().any(|f| fs::exists(f).unwrap_or(false)) {
+            assert!(sleeps.is_none_or(|n| n == 0), "{sleeps:?} sleeps");
+        }
+    }
+}
+
+#[test]
+fn in_the_hosts_pid_namespace_no_process_outlives_the_container() {
+    if !is_root() {
+        return;
+    }
+    let script = "sleep 1000 & sleep 1000 & wait";
+    let forced = Bundle::new(script).without_namespace("pid");
+    forced.start_detached();
+    let pids = wait_for_processes(&forced, 3);
+    forced.runtime(&["delete", "--force", forced.id()]).ok();
+    assert!(pids.into_iter().all(is_gone));
+    assert_eq!(forced.leftovers(), [""; 0]);
+    // init alone has ended; the others are the container's as well.
+    let left = Bundle::new(script).without_namespace("pid");
+    left.start_detached();
+    let pids = wait_for_processes(&left, 3);
+    let init = left.pid();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(init), nix::sys::signal::Signal::SIGKILL)
+        .expect("kill init");
+    left.wait_status("stopped");
+    left.runtime(&["delete", left.id()]).ok();
+    assert!(pids.into_iter().all(is_gone));
+    assert_eq!(left.leftovers(), [""; 0]);
+}
+
+#[test]
+fn frozen_cgroups_below_the_containers_hold_nobody_back() {
+    if !is_root() || !is_creel() {
+        return;
+    }
+    for own_pids in [true, false] {
+        let mut bundle = Bundle::new("sleep 1000 & sleep 1000 & wait");
+        if !own_pids {
+            bundle = bundle.without_namespace("pid");
+        }
+        bundle.start_detached();
+        let pids = wait_for_processes(&bundle, 3);
+        let state = file(&bundle, &["freezer.state", "cgroup.freeze"]).expect("a freezer");
+        let inner = state.parent().expect("a directory").join("sub/inner");
+        fs::create_dir_all(&inner).expect("sub-cgroups");
+        let other = pids.iter().find(|pid| **pid != bundle.pid()).expect("another process");
+        fs::write(inner.join("cgroup.procs"), other.to_string()).expect("move it");
+        let freeze = inner.join(state.file_name().expect("a name"));
+        let word = if freeze.ends_with("freezer.state") { "FROZEN" } else { "1" };
+        fs::write(freeze, word).expect("freeze it");
+        bundle.runtime(&["delete", "--force", bundle.id()]).ok();
+        assert!(pids.into_iter().all(is_gone), "own pids: {own_pids}");
+        assert_eq!(bundle.leftovers(), [""; 0]);
+    }
+}

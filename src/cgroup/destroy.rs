@@ -1,17 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Removing the container's cgroups, with those that were made below them. Kills nobody: on v2 waits
-//! by events until nobody is inside, on v1 tries again for a while.
+//! Removing the container's cgroups, with those that were made below them. Kills nobody: waits until
+//! nobody is inside, on v2 (also beside v1) by events, on v1 by the processes' pidfds.
 
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::unistd::Pid;
 
 use super::Cgroup;
-use super::dir::{Dir, wait_event};
+use super::dir::{Dir, keyed, wait_event};
+use crate::bail;
 use crate::error::{Context, Result};
+use crate::state::state_letter;
+use crate::sys::pidfd::{pidfd_open, wait_exit};
 
 /// Killed processes are usually gone in a millisecond; one in an uninterruptible sleep may take long.
 const LIMIT: Duration = Duration::from_secs(5);
+
+/// How many of those that remain are named.
+const NAMED: usize = 5;
 
 impl Cgroup {
     /// Succeeds also when there is nothing (any more). All hierarchies are tried; the first failure
@@ -19,40 +27,94 @@ impl Cgroup {
     pub(crate) fn destroy(&self) -> Result<()> {
         let v1 = self.v1.iter().map(|d| &d.path);
         let unified = self.unified.iter().map(|u| &u.path);
+        let deadline = Instant::now() + LIMIT;
         v1.chain(unified)
-            .map(|path| remove(path).context(|| format!("remove cgroup {path}")))
+            .map(|path| self.remove(path, deadline).context(|| format!("remove cgroup {path}")))
             .fold(Ok(()), Result::and)
     }
+
+    /// Removes a directory and all below it.
+    fn remove(&self, path: &str, deadline: Instant) -> Result<()> {
+        let Some((parent, name)) = path.rsplit_once('/') else { return Err(Errno::EINVAL.into()) };
+        let parent = match Dir::open(parent) {
+            Err(Errno::ENOENT) => return Ok(()),
+            outcome => outcome?,
+        };
+        match parent.rmdir(name) {
+            Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+            Err(Errno::EBUSY | Errno::ENOTEMPTY) => {}
+            // A read-only mount says so also of what is not there.
+            Err(errno) => {
+                let absent = matches!(parent.below(name), Err(Errno::ENOENT));
+                return if absent { Ok(()) } else { Err(errno.into()) };
+            }
+        }
+        if let Ok(dir) = parent.below(name) {
+            // Beside v1 as well: a process leaves all its cgroups in one step.
+            if let Some(Ok(unified)) = self.path("").map(Dir::open) {
+                wait_unpopulated(&unified, deadline)?;
+            }
+            wait_processes(&dir, deadline)?;
+        }
+        Ok(remove_below(&parent, name, deadline)?)
+    }
 }
 
-/// Removes a directory and all below it.
-fn remove(path: &str) -> Result<(), Errno> {
-    let Some((parent, name)) = path.rsplit_once('/') else { return Err(Errno::EINVAL) };
-    let parent = match Dir::open(parent) {
-        Err(Errno::ENOENT) => return Ok(()),
-        outcome => outcome?,
-    };
-    let deadline = Instant::now() + LIMIT;
-    match parent.rmdir(name) {
-        Ok(()) | Err(Errno::ENOENT) => return Ok(()),
-        Err(Errno::EBUSY | Errno::ENOTEMPTY) => {}
-        // A read-only mount says so also of what is not there.
-        Err(errno) => {
-            let absent = matches!(parent.below(name), Err(Errno::ENOENT));
-            return if absent { Ok(()) } else { Err(errno) };
-        }
+fn wait_unpopulated(dir: &Dir, deadline: Instant) -> Result<()> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    match wait_event(dir, "populated", 0, left) {
+        Ok(true) | Err(Errno::ENOENT | Errno::ENODEV) => Ok(()),
+        Ok(false) => still_there(dir),
+        Err(errno) => Err(errno.into()),
     }
-    if let Ok(dir) = parent.below(name) {
-        match wait_event(&dir, "populated", 0, LIMIT) {
-            // v1 has no events; or it has just gone.
-            Ok(_) | Err(Errno::ENOENT | Errno::ENODEV) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    remove_below(&parent, name, deadline)
 }
 
-/// Children first. EBUSY lasts for a moment after the last process has gone.
+/// v1 has no event for it: each process that is inside is waited for.
+fn wait_processes(dir: &Dir, deadline: Instant) -> Result<()> {
+    loop {
+        let mut pids = Vec::new();
+        super::processes::collect(dir, true, &mut pids)?;
+        let mut waited = false;
+        for pid in &pids {
+            let Ok(pidfd) = pidfd_open(*pid) else { continue };
+            let left = deadline.saturating_duration_since(Instant::now());
+            waited |= !wait_exit(pidfd.as_fd(), Some(Duration::ZERO))?;
+            if !wait_exit(pidfd.as_fd(), Some(left))? {
+                return still_there(dir);
+            }
+        }
+        if !waited {
+            return Ok(());
+        }
+    }
+}
+
+/// Says who, and in what state.
+fn still_there(dir: &Dir) -> Result<()> {
+    let mut pids = Vec::new();
+    super::processes::collect(dir, true, &mut pids)?;
+    if pids.is_empty() {
+        return Ok(());
+    }
+    let one = |pid: &Pid| format!("{pid} ({})", state_letter(*pid).unwrap_or('?'));
+    let named: Vec<String> = pids.iter().take(NAMED).map(one).collect();
+    let more = if pids.len() > NAMED { ", …" } else { "" };
+    let frozen = if is_held(dir) { "; a cgroup above it is frozen" } else { "" };
+    bail!(
+        "{} process(es) did not end within {LIMIT:?}: {}{more}{frozen}",
+        pids.len(),
+        named.join(", ")
+    )
+}
+
+/// Frozen from above: on v1 nobody inside dies then.
+fn is_held(dir: &Dir) -> bool {
+    let v1 = dir.read("freezer.parent_freezing").is_ok_and(|text| text.trim() == "1");
+    v1 || dir.read("cgroup.events").is_ok_and(|text| keyed(&text, "frozen") == Some(1))
+}
+
+/// Children first. On v1 EBUSY lasts for a moment after the last process has ended, and nothing tells
+/// when it is over.
 fn remove_below(parent: &Dir, name: &str, deadline: Instant) -> Result<(), Errno> {
     let mut pause = Duration::from_micros(100);
     loop {

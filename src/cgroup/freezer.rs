@@ -47,6 +47,13 @@ impl Cgroup {
         }
     }
 
+    /// As `thaw_if_any`, and whatever was frozen below: on v1 a frozen process does not even die.
+    pub(super) fn thaw_tree(&self) -> Result<()> {
+        self.thaw_if_any()?;
+        let Some(Ok(dir)) = self.freezer_path().map(Dir::open) else { return Ok(()) };
+        thaw_below(&dir).context(|| format!("thaw cgroups below {}", dir.path()))
+    }
+
     /// Whether this very cgroup was frozen; a frozen ancestor does not count. Gone: false.
     pub(crate) fn is_frozen(&self) -> Result<bool> {
         let Some(path) = self.freezer_path() else { return Ok(false) };
@@ -96,6 +103,25 @@ fn set(dir: &Dir, frozen: bool) -> Result<(), Errno> {
         Err(Errno::ENOENT) => dir.write("freezer.state", if frozen { "FROZEN" } else { "THAWED" }),
         outcome => outcome,
     }
+}
+
+fn thaw_below(dir: &Dir) -> Result<(), Errno> {
+    let gone = |errno: &Errno| matches!(errno, Errno::ENOENT | Errno::ENODEV);
+    let children = match dir.children() {
+        Err(errno) if gone(&errno) => return Ok(()),
+        outcome => outcome?,
+    };
+    for name in children {
+        let outcome = dir.below(&name).and_then(|child| {
+            set(&child, false)?;
+            thaw_below(&child)
+        });
+        match outcome {
+            Err(errno) if !gone(&errno) => return Err(errno),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn freeze_v2(dir: &Dir) -> Result<()> {

@@ -40,7 +40,9 @@ impl Cgroup {
         if froze.is_err() && signal == libc::SIGKILL {
             self.kill_rounds()?;
         }
-        if !frozen_before || signal == libc::SIGKILL {
+        if signal == libc::SIGKILL {
+            self.thaw_tree()?;
+        } else if !frozen_before {
             self.thaw_if_any()?;
         }
         outcome
@@ -66,14 +68,14 @@ impl Cgroup {
             let new: Vec<Pid> =
                 self.pids(true)?.into_iter().filter(|pid| seen.insert(*pid)).collect();
             if new.is_empty() {
-                return self.thaw_if_any();
+                return self.thaw_tree();
             }
             new.into_iter().for_each(|pid| send(pid, libc::SIGKILL));
         }
         if self.freeze().is_ok() {
             self.pids(true)?.into_iter().for_each(|pid| send(pid, libc::SIGKILL));
         }
-        self.thaw_if_any()
+        self.thaw_tree()
     }
 }
 

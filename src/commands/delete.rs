@@ -55,7 +55,9 @@ pub(super) fn end(container: &Container) -> Result<()> {
     container.facts.cgroup.kill(libc::SIGKILL)?;
     let Ok(init) = init else { return Ok(()) };
     if !sys::pidfd::wait_exit(init.as_fd(), Some(PATIENCE)).context(|| "wait for init")? {
-        bail!("container init still running");
+        let pid = container.facts.pid;
+        let state = state::state_letter(nix::unistd::Pid::from_raw(pid)).unwrap_or('?');
+        bail!("container init still running: process {pid} ({state}) was killed {PATIENCE:?} ago");
     }
     Ok(())
 }
