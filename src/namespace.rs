@@ -4,6 +4,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::sched::CloneFlags;
 
 use crate::bail;
@@ -155,12 +156,15 @@ fn open(path: &str, kind: &Kind) -> Result<OwnedFd> {
 pub(crate) struct Entry {
     /// What clone3 makes.
     pub clone: u64,
-    /// The parent enters this pid namespace around the clone.
+    /// The parent enters this pid namespace around the clone; where it may not, because only the
+    /// joined user namespace gives the right to, the child does and clones once more.
     pub pid: Option<OwnedFd>,
     /// The parent makes a new time namespace, with offsets, around the clone.
     pub new_time: bool,
-    /// The child joins these, in order; the user namespace last.
+    /// The child joins these, in order; the user namespace last, and after it what was refused before.
     pub join: Vec<(&'static Kind, OwnedFd)>,
+    /// A user namespace is among those.
+    pub joins_user: bool,
     /// The child makes a user namespace after joining, and asks for its maps.
     pub late_user: bool,
     /// The child makes these after that.
@@ -176,14 +180,15 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Existing namespaces are joined with the host's rights, so before a user namespace is entered;
-    /// new ones are made after it, so that it owns them.
+    /// Existing namespaces are joined with the caller's rights, so before a user namespace is entered
+    /// (an ordinary user has none, and joins them after it); new ones are made after it, so that it
+    /// owns them.
     fn compute(namespaces: Namespaces) -> Self {
         let new_user = namespaces.is_new(&USER);
         let joins_user = namespaces.joins(&USER);
         let cgroup = namespaces.is_new(&CGROUP);
         let others = namespaces.new & !CGROUP.flag & !USER.flag;
-        let mut entry = Self { cgroup, needs_map: new_user, ..Self::default() };
+        let mut entry = Self { cgroup, needs_map: new_user, joins_user, ..Self::default() };
         for (kind, fd) in namespaces.joined {
             if *kind == PID {
                 entry.pid = Some(fd);
@@ -216,16 +221,15 @@ impl Entry {
 
 /// Follows the entry as far as one process can: joins, the new user namespace with its maps, and
 /// what is made late without a second clone. The cgroup namespace waits for the placement.
+/// `owes_pid`: the parent was not allowed to enter the pid namespace.
 pub(crate) fn enter(
     entry: &Entry,
+    owes_pid: bool,
     root: Option<(u32, u32)>,
     link: &ChildLink,
     me: &Inside,
 ) -> Result<()> {
-    for (kind, fd) in &entry.join {
-        sys::ns::setns(fd.as_fd(), kind.flag, me)
-            .context(|| format!("join the {} namespace", kind.oci))?;
-    }
+    join(entry, owes_pid, me)?;
     if entry.late_user {
         sys::ns::unshare(USER.flag, me).context(|| "make a user namespace")?;
     }
@@ -240,6 +244,27 @@ pub(crate) fn enter(
     }
     if entry.late != 0 && !entry.refork {
         sys::ns::unshare(entry.late, me).context(|| "make namespaces")?;
+    }
+    Ok(())
+}
+
+/// What the user namespace owns, its owner may join from inside only; what a privileged caller brings
+/// from elsewhere, from outside only. The kernel tells which is which.
+fn join(entry: &Entry, owes_pid: bool, me: &Inside) -> Result<()> {
+    let one = |kind: &Kind, fd: &OwnedFd| sys::ns::setns(fd.as_fd(), kind.flag, me);
+    let doing = |kind: &Kind| format!("join the {} namespace", kind.oci);
+    let mut refused = Vec::new();
+    for (kind, fd) in &entry.join {
+        match one(kind, fd) {
+            Err(Errno::EPERM) if entry.joins_user && **kind != USER => refused.push((*kind, fd)),
+            outcome => outcome.context(|| doing(kind))?,
+        }
+    }
+    if owes_pid {
+        refused.extend(entry.pid.as_ref().map(|fd| (&PID, fd)));
+    }
+    for (kind, fd) in refused {
+        one(kind, fd).context(|| doing(kind))?;
     }
     Ok(())
 }
@@ -301,7 +326,7 @@ mod tests {
         let joined_user = entry(&[&MOUNT], &[&USER, &NETWORK]);
         assert_eq!(joined_user.late, MOUNT.flag);
         assert_eq!(*joined_user.join.last().unwrap().0, USER);
-        assert!(!joined_user.needs_map);
+        assert!(!joined_user.needs_map && joined_user.joins_user && !pod_user.joins_user);
 
         let joined_pid = entry(&[&MOUNT], &[&PID]);
         assert!(joined_pid.pid.is_some() && joined_pid.clone == MOUNT.flag && !joined_pid.refork);

@@ -23,16 +23,18 @@ pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Inf
         plan.finish.limits.raise_own(me)?;
     }
     // Host mounts visible, ids perhaps not mapped.
-    namespace::enter(&plan.entry, plan.root_ids, link, me)?;
-    stage::refork(&plan.entry, link, me)?;
-    if plan.entry.refork {
-        // A second clone is a new process: its parent is still creel, its death signal is not.
+    let owes_pid = plan.born.owes_pid;
+    namespace::enter(&plan.entry, owes_pid, plan.root_ids, link, me)?;
+    if plan.entry.refork || owes_pid {
+        stage::refork(if plan.entry.refork { plan.entry.late } else { 0 }, link, me)?;
+    } else if plan.root_ids.is_some() {
+        // The change of user has cleared it.
         child::die_with_parent(me)?;
     }
     sys::setsid(me)?;
     if plan.entry.cgroup {
         // The cgroup that it is in now becomes the namespace's root.
-        if plan.must_wait_for_cgroup {
+        if !plan.born.is_placed {
             link.ask(Ask::Placed)?;
         }
         sys::ns::unshare(namespace::CGROUP.flag, me).context(|| "make a cgroup namespace")?;

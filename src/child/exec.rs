@@ -4,9 +4,9 @@
 use std::convert::Infallible;
 use std::os::fd::AsFd;
 
-use super::{Voice, die_with_parent, tail};
+use super::{Voice, die_with_parent, stage, tail};
 use crate::error::{Context, Result};
-use crate::namespace;
+use crate::namespace::{self, PID};
 use crate::plan::exec::Plan;
 use crate::sys::{self, Inside};
 
@@ -17,8 +17,10 @@ pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Inf
     if plan.root_ids.is_some() {
         plan.finish.limits.raise_own(me)?;
     }
-    if plan.join != 0 {
-        sys::ns::setns(plan.init.as_fd(), plan.join, me)
+    // All at once: the rights to each are those from before, which no order would add to.
+    let join = plan.join | if plan.owes_pid { PID.flag } else { 0 };
+    if join != 0 {
+        sys::ns::setns(plan.init.as_fd(), join, me)
             .context(|| "join the container's namespaces")?;
     }
     if let Some(root) = &plan.root {
@@ -27,6 +29,11 @@ pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Inf
     }
     if let Some((uid, gid)) = plan.root_ids {
         namespace::become_root(uid, gid, me)?;
+        // The change of user has cleared it.
+        die_with_parent(me)?;
+    }
+    if plan.owes_pid {
+        stage::refork(0, voice.link(), me)?;
     }
     sys::setsid(me)?;
     if let Some(keyring) = &plan.keyring {

@@ -1,24 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The second clone, when namespaces of an entered user namespace take effect on children only.
+//! The second clone: pid and time namespaces, which take effect on children only, of a user namespace
+//! that this process had to enter first.
 
 use std::os::fd::AsFd;
 
 use crate::error::{Context, Result};
-use crate::namespace::Entry;
 use crate::sync::ChildLink;
 use crate::sys::clone::{CloneFlagsBits, CloneRequest, Fork, clone3};
 use crate::sys::{self, Inside};
 
-/// Returns in the final process only; usually does nothing.
-pub(crate) fn refork(entry: &Entry, link: &ChildLink, _: &Inside) -> Result<()> {
-    if !entry.refork {
-        return Ok(());
-    }
-    let flags = CloneFlagsBits(entry.late | libc::CLONE_PARENT as u64);
+/// Returns in the final process only, which is in the new namespaces of `flags`, and dies with creel.
+pub(crate) fn refork(flags: u64, link: &ChildLink, me: &Inside) -> Result<()> {
+    let flags = CloneFlagsBits(flags | libc::CLONE_PARENT as u64);
     match clone3(&CloneRequest { flags, cgroup: None })
         .context(|| "clone3 in the user namespace")?
     {
-        Fork::Child(_) => Ok(()),
+        // A new process: its parent is still creel, its death signal is not.
+        Fork::Child(_) => super::die_with_parent(me),
         Fork::Parent { pidfd, .. } => {
             link.forked(pidfd.as_fd())?;
             sys::exit(0)

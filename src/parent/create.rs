@@ -104,8 +104,8 @@ pub(crate) fn create(
         Place { cgroup: cgroup.as_ref().map(AsFd::as_fd), time_offsets: time_offsets.as_deref() };
     let entry = Rc::clone(&plan.entry);
     let lock = sys::fd::number(undo.container().dir().as_fd());
-    let (mut init, link) = spawn::spawn(&entry, &place, |link, me, is_placed| {
-        plan.must_wait_for_cgroup = !is_placed;
+    let (mut init, link) = spawn::spawn(&entry, &place, |link, me, born| {
+        plan.born = born;
         // The lock is of whoever has the descriptor: this copy must not hold it for the container.
         sys::fd::close_inherited(lock);
         child::main(link, fifo, &me, |voice, me| {

@@ -4,7 +4,7 @@
 use std::os::fd::AsFd;
 
 use super::serve;
-use super::spawn::{self, Init, Place};
+use super::spawn::{self, Born, Init, Place};
 use crate::child;
 use crate::child::seccomp::Listener;
 use crate::error::{Error, Result};
@@ -32,9 +32,10 @@ pub(crate) fn exec(
     let listener = plan.finish.filter.as_ref().and_then(|filter| filter.listener.clone());
     let into = plan.cgroup.into.take();
     let place = Place { cgroup: into.as_ref().map(AsFd::as_fd), time_offsets: None };
-    let (init, link) = {
+    let (mut init, link) = {
         let plan = &mut plan;
-        let body = |link, me: crate::sys::Inside, _| {
+        let body = |link, me: crate::sys::Inside, born: Born| {
+            plan.owes_pid = born.owes_pid;
             child::main(link, None, &me, |voice, me| {
                 signals.map_or(Ok(()), |signals| signals.restore(me))?;
                 child::exec::run(plan, voice, me)
@@ -42,8 +43,11 @@ pub(crate) fn exec(
         };
         spawn::spawn(&entry, &place, body)?
     };
+    if init.born.owes_pid {
+        follow(&mut init, &link, container)?;
+    }
     plan.affinity.apply_initial(init.pid)?;
-    if !init.is_placed {
+    if !init.born.is_placed {
         plan.cgroup.join(init.pid)?;
     }
     if let Some(group) = &container.facts.resctrl {
@@ -58,5 +62,15 @@ pub(crate) fn exec(
         Message::Ask(..) | Message::Tell(Tell::Forked { .. }) => {
             Err(Error::text("a message from the process is out of place"))
         }
+    }
+}
+
+/// The process that was cloned only leads into the pid namespace: the next one is meant.
+fn follow(init: &mut Init, link: &ParentLink, container: &Container) -> Result<()> {
+    match link.next()? {
+        Message::Tell(Tell::Forked { pidfd }) => init.follow(pidfd),
+        Message::Tell(Tell::Failed(error)) => Err(error),
+        Message::End => Err(serve::died(init, &container.facts.cgroup)),
+        Message::Ask(..) => Err(Error::text("a message from the process is out of place")),
     }
 }

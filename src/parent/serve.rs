@@ -117,7 +117,7 @@ pub(super) fn join_resctrl(container: &Container, init: &Init) -> Result<()> {
 }
 
 fn place(plan: &Plan, init: &Init) -> Result<()> {
-    if !init.is_placed {
+    if !init.born.is_placed {
         plan.cgroup_place.join(init.pid)?;
     }
     // The mask of whoever runs creel is not the container's.

@@ -21,8 +21,7 @@ use crate::sys::{self, Inside};
 pub(crate) struct Init {
     pub pid: Pid,
     pidfd: OwnedFd,
-    /// Born in the v2 cgroup that was asked for, if any.
-    pub is_placed: bool,
+    pub born: Born,
     is_ours: bool,
 }
 
@@ -71,6 +70,15 @@ impl Drop for Init {
     }
 }
 
+/// What the kernel granted the clone at its birth.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Born {
+    /// In the v2 cgroup that was asked for, if any.
+    pub is_placed: bool,
+    /// Not in the pid namespace to be joined: it has to enter that itself, by a second clone.
+    pub owes_pid: bool,
+}
+
 /// What the clone enters besides its namespaces.
 #[derive(Debug, Default)]
 pub(crate) struct Place<'a> {
@@ -80,12 +88,11 @@ pub(crate) struct Place<'a> {
     pub time_offsets: Option<&'a str>,
 }
 
-/// Clones. `body` runs in the child, with the link's other end and whether it is placed; it must not
-/// return.
+/// Clones. `body` runs in the child, with the link's other end; it must not return.
 pub(crate) fn spawn(
     entry: &Entry,
     place: &Place<'_>,
-    body: impl FnOnce(ChildLink, Inside, bool) -> std::convert::Infallible,
+    body: impl FnOnce(ChildLink, Inside, Born) -> std::convert::Infallible,
 ) -> Result<(Init, ParentLink)> {
     let (parent, child) = sync::pair().context(|| "socketpair")?;
     let around = Around::enter(entry, place.time_offsets)?;
@@ -100,15 +107,16 @@ pub(crate) fn spawn(
         other => other,
     };
     let is_placed = request.cgroup.is_some() || place.cgroup.is_none();
+    let born = Born { is_placed, owes_pid: around.owes_pid };
     match forked.context(|| "clone3")? {
         Fork::Child(me) => {
             drop(parent);
             // No value of that type exists: the match is for the type checker.
             #[expect(unreachable_code)]
-            match body(child, me, is_placed) {}
+            match body(child, me, born) {}
         }
         Fork::Parent { child: pid, pidfd } => {
-            let init = Init { pid, pidfd, is_placed, is_ours: true };
+            let init = Init { pid, pidfd, born, is_ours: true };
             around.leave()?;
             Ok((init, parent))
         }
@@ -119,15 +127,23 @@ pub(crate) fn spawn(
 /// so that its hooks run where it is itself.
 struct Around {
     back: Vec<(OwnedFd, u64, &'static str)>,
+    owes_pid: bool,
 }
 
 impl Around {
     fn enter(entry: &Entry, time_offsets: Option<&str>) -> Result<Self> {
         let mut back = Vec::new();
+        let mut owes_pid = false;
         if let Some(pid) = &entry.pid {
-            back.push((own("/proc/self/ns/pid")?, PID.flag, "pid"));
-            sys::ns::setns_for_children(pid.as_fd(), PID.flag)
-                .context(|| "join the pid namespace")?;
+            let own = own("/proc/self/ns/pid")?;
+            match sys::ns::setns_for_children(pid.as_fd(), PID.flag) {
+                // Nobody yet: its owner is who enters the user namespace.
+                Err(Errno::EPERM) if entry.joins_user => owes_pid = true,
+                outcome => {
+                    outcome.context(|| "join the pid namespace")?;
+                    back.push((own, PID.flag, "pid"));
+                }
+            }
         }
         if entry.new_time {
             back.push((own("/proc/self/ns/time")?, TIME.flag, "time"));
@@ -137,7 +153,7 @@ impl Around {
                     .context(|| "linux.timeOffsets: write /proc/self/timens_offsets")?;
             }
         }
-        Ok(Self { back })
+        Ok(Self { back, owes_pid })
     }
 
     fn leave(self) -> Result<()> {

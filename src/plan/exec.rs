@@ -33,6 +33,8 @@ pub(crate) struct Plan {
     /// All namespaces to join at once through init's pidfd.
     pub join: u64,
     pub init: OwnedFd,
+    /// The parent was not allowed to enter the pid namespace: the process does, and clones once more.
+    pub owes_pid: bool,
     /// The root directory, where no mount namespace leads to it.
     pub root: Option<OwnedFd>,
     pub root_ids: Option<(u32, u32)>,
@@ -73,11 +75,13 @@ impl Plan {
             _ => None,
         };
         let has_user = has_user && join & namespace::USER.flag != 0;
+        entry.joins_user = has_user;
         let limits = Limits::plan(process)?;
         let filter = linux.seccomp.as_ref().map(Filter::plan).transpose()?.flatten();
         Ok(Self {
             entry,
             join,
+            owes_pid: false,
             root,
             root_ids: has_user.then(|| super::root_ids(linux, process)),
             keyring: Keyring::plan(&container.facts.id, container.facts.no_new_keyring, has_user)?,

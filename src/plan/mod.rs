@@ -29,6 +29,7 @@ use crate::parent::affinity::Affinity;
 use crate::parent::ids::IdMaps;
 use crate::parent::netdev::NetDevices;
 use crate::parent::resctrl::Resctrl;
+use crate::parent::spawn::Born;
 use crate::parent::time::TimeOffsets;
 use crate::rules;
 use crate::state::{Container, Facts, Status, oci_state};
@@ -63,9 +64,8 @@ pub(crate) struct Plan {
     pub waits_for_start: bool,
     /// The ways into v1 cgroups, opened when they have been made.
     pub doors: Option<Doors>,
-    /// The kernel refused to clone into the v2 cgroup.
-    pub must_wait_for_cgroup: bool,
     pub resctrl: Option<Resctrl>,
+    pub born: Born,
     pub net_devices: NetDevices,
     pub keyring: Option<Keyring>,
     pub new_network: bool,
@@ -126,7 +126,7 @@ impl Plan {
             root_ids: has_user.then(|| root_ids(linux, process)),
             time_offsets: TimeOffsets::plan(linux)?,
             doors: None,
-            must_wait_for_cgroup: false,
+            born: Born::default(),
             new_network: namespaces.is_new(&namespace::NETWORK),
             uts: Uts::plan(spec)?,
             finish: Finish { filter, limits, hooks: start_hooks },
