@@ -17,6 +17,9 @@ use crate::sys::rlimit::{getrlimit, prlimit};
 pub(crate) struct Limits {
     rlimits: Vec<Rlimit>,
     oom_score_adj: Option<i32>,
+    /// The files of a process that became another user are closed to a parent without privileges: it
+    /// sets its own score, before.
+    is_rootless: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +73,7 @@ impl Limits {
         if let Some(score) = oom_score_adj.filter(|score| !(-1000..=1000).contains(score)) {
             bail!("process.oomScoreAdj: {score} is not within -1000 to 1000");
         }
-        Ok(Self { rlimits, oom_score_adj })
+        Ok(Self { rlimits, oom_score_adj, is_rootless: !nix::unistd::geteuid().is_root() })
     }
 
     /// In the clone; the change of user must come after.
@@ -96,6 +99,14 @@ impl Limits {
         self.raise(Pid::from_raw(0))
     }
 
+    /// In the clone, while it is nobody else yet, what its parent has no right to do later.
+    pub(crate) fn apply_before_user_namespace(&self, _: &Inside) -> Result<()> {
+        match self.is_rootless {
+            true => self.write_oom_score_adj("self"),
+            false => Ok(()),
+        }
+    }
+
     pub(crate) fn apply_rlimits(&self, pid: Pid) -> Result<()> {
         for &Rlimit { name, resource, soft, hard } in &self.rlimits {
             prlimit(pid, resource, soft, hard)
@@ -106,8 +117,15 @@ impl Limits {
 
     /// Only if it is set; otherwise the score is inherited.
     pub(crate) fn apply_oom_score_adj(&self, pid: Pid) -> Result<()> {
+        if self.is_rootless {
+            return Ok(());
+        }
+        self.write_oom_score_adj(&pid.to_string())
+    }
+
+    fn write_oom_score_adj(&self, who: &str) -> Result<()> {
         let Some(score) = self.oom_score_adj else { return Ok(()) };
-        procfile::write(pid, "oom_score_adj", &score.to_string()).context(|| "process.oomScoreAdj")
+        procfile::write(who, "oom_score_adj", &score.to_string()).context(|| "process.oomScoreAdj")
     }
 }
 
@@ -153,8 +171,9 @@ mod tests {
     fn limits_and_score_hold() {
         let limits = plan(&[("RLIMIT_NOFILE", 100, 200), ("RLIMIT_CORE", 0, 0)], Some(1000));
         let limits = limits.unwrap();
-        inside(|_| {
+        inside(|me| {
             limits.apply_rlimits(getpid())?;
+            limits.apply_before_user_namespace(me)?;
             limits.apply_oom_score_adj(getpid())?;
             let resource = nix::sys::resource::Resource::RLIMIT_NOFILE;
             assert_eq!(nix::sys::resource::getrlimit(resource)?, (100, 200));

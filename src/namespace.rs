@@ -3,6 +3,7 @@
 //! its namespaces, decided before the clone; the child follows it with `enter`.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
@@ -149,6 +150,16 @@ fn open(path: &str, kind: &Kind) -> Result<OwnedFd> {
         Ok(_) => bail!("not a {} namespace", kind.oci),
         Err(_) => bail!("not a namespace"),
     }
+}
+
+/// Whether this process is in another user namespace than the machine's first, which has a fixed
+/// number (PROC_USER_INIT_INO): its root is not that of the machine. Parent side; asked once.
+pub(crate) fn is_in_user_namespace() -> bool {
+    const FIRST: &str = "user:[4026531837]";
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        std::fs::read_link("/proc/self/ns/user").is_ok_and(|name| name.as_os_str() != FIRST)
+    })
 }
 
 /// How init gets into its namespaces.

@@ -15,6 +15,7 @@ use super::{Cgroup, UnifiedDir, V1Dir, cpuset};
 use crate::bail;
 use crate::error::{Context, Result};
 use crate::log;
+use crate::namespace::is_in_user_namespace;
 
 /// A cgroup directory that is there now.
 #[derive(Debug)]
@@ -144,7 +145,9 @@ impl Cgroup {
     fn apply_v1_devices(&self, made: &Made, target: &Filter) -> Result<()> {
         match write_v1_devices(made, target) {
             // In a user namespace nobody may; the nodes of the host are out of reach there.
-            Err(error) if self.rootless || is_permission(error.errno()) && in_user_namespace() => {
+            Err(error)
+                if self.rootless || is_permission(error.errno()) && is_in_user_namespace() =>
+            {
                 log::debug(|| format!("device rules are left out: {error}"));
                 Ok(())
             }
@@ -189,7 +192,9 @@ impl Cgroup {
 
     fn attach_devices(&self, made: &Made, filter: &Filter) -> Result<()> {
         match device_program::attach(&made.dir, filter, made.fresh) {
-            Err(error) if self.rootless || is_permission(error.errno()) && in_user_namespace() => {
+            Err(error)
+                if self.rootless || is_permission(error.errno()) && is_in_user_namespace() =>
+            {
                 log::debug(|| format!("device rules are left out: {error}"));
                 Ok(())
             }
@@ -356,11 +361,4 @@ fn write_v1_devices(made: &Made, target: &Filter) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Whether root here is not root on the machine.
-fn in_user_namespace() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    let mut words = map.split_ascii_whitespace();
-    [words.next(), words.next(), words.next()] != [Some("0"), Some("0"), Some("4294967295")]
 }

@@ -94,6 +94,8 @@ struct UnifiedDir {
 pub(crate) struct MountView {
     /// On a v2 host: the container's cgroup directory.
     pub v2: Option<String>,
+    /// It can be missing.
+    pub optional: bool,
     /// On a v1 or hybrid host: each hierarchy.
     pub v1: Vec<V1View>,
 }
@@ -107,6 +109,10 @@ pub(crate) struct V1View {
     pub links: Vec<String>,
     /// The container's cgroup directory on the host.
     pub dir: String,
+    /// What it is in when that could not be made: the caller's own.
+    pub instead: Option<String>,
+    /// It can be missing.
+    pub optional: bool,
     /// Data for mounting the hierarchy anew in a cgroup namespace: `cpu,cpuacct`, `name=systemd`.
     pub options: String,
 }
@@ -123,6 +129,11 @@ impl Cgroup {
             return self.unified.as_ref().map(|u| &*u.path);
         }
         self.v1_of(controller).map(|d| &*d.path)
+    }
+
+    /// Rootless, and none could be made.
+    pub(crate) fn is_none(&self) -> bool {
+        self.v1.is_empty() && self.unified.is_none()
     }
 
     fn v1_of(&self, controller: &str) -> Option<&V1Dir> {
@@ -150,13 +161,26 @@ impl Cgroup {
     /// For a mount of type `cgroup` or `cgroup2` in the container.
     pub(crate) fn mount_view(&self) -> MountView {
         if self.is_unified() {
-            return MountView { v2: self.path("").map(str::to_owned), v1: Vec::new() };
+            let v2 = self.path("").map(str::to_owned);
+            return MountView { v2, optional: self.lenient, v1: Vec::new() };
         }
         let v1 = self.v1.iter().map(|d| {
             let name = d.mount.rsplit('/').next().unwrap_or_default().to_owned();
             let links = if d.controllers.len() > 1 { d.controllers.clone() } else { Vec::new() };
-            V1View { name, links, dir: d.path.clone(), options: d.controllers.join(",") }
+            V1View {
+                name,
+                links,
+                dir: d.path.clone(),
+                // Without a cgroupsPath the container's is in the caller's.
+                instead: d
+                    .path
+                    .rsplit_once('/')
+                    .filter(|_| self.lenient)
+                    .map(|(own, _)| own.into()),
+                optional: d.optional || self.lenient,
+                options: d.controllers.join(","),
+            }
         });
-        MountView { v2: None, v1: v1.collect() }
+        MountView { v2: None, optional: self.lenient, v1: v1.collect() }
     }
 }

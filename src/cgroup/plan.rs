@@ -177,7 +177,11 @@ fn place(host: &Hierarchies, request: &Request<'_>) -> Result<Cgroup> {
         bail!("linux.cgroupsPath: {:?} is the root cgroup", request.cgroups_path);
     }
     let hybrid = !host.is_unified();
-    if hybrid && host.v1_of("devices").is_none() {
+    let lenient = request.rootless && request.cgroups_path.is_empty();
+    if !lenient {
+        host.check_any()?;
+    }
+    if hybrid && !lenient && host.v1_of("devices").is_none() {
         // Without it nothing would keep the container from the host's devices.
         bail!("linux.resources.devices: the devices controller is not mounted");
     }
@@ -197,14 +201,7 @@ fn place(host: &Hierarchies, request: &Request<'_>) -> Result<Cgroup> {
         }),
         None => None,
     };
-    Ok(Cgroup {
-        driver: Driver::Fs,
-        v1,
-        unified,
-        v2: !hybrid,
-        rootless: request.rootless,
-        lenient: request.rootless && request.cgroups_path.is_empty(),
-    })
+    Ok(Cgroup { driver: Driver::Fs, v1, unified, v2: !hybrid, rootless: request.rootless, lenient })
 }
 
 #[cfg(test)]
@@ -275,6 +272,20 @@ mod tests {
             error(&host, "{}"),
             "linux.resources.devices: the devices controller is not mounted"
         );
+    }
+
+    /// In a container that shows none, say.
+    #[test]
+    fn rootless_containers_do_without_any_cgroup_filesystem() {
+        let none = Hierarchies::default();
+        let rootless = Request { rootless: true, ..request("", None) };
+        assert!(CgroupPlan::new(&none, &rootless).unwrap().place().is_none());
+        for strict in [request("", None), Request { rootless: true, ..request("/a", None) }] {
+            assert_eq!(
+                CgroupPlan::new(&none, &strict).unwrap_err().to_string(),
+                "no cgroup filesystem is mounted at /sys/fs/cgroup"
+            );
+        }
     }
 
     #[test]

@@ -21,6 +21,9 @@ impl Cgroup {
         resources: &Resources<'_>,
         then: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
+        if self.is_none() {
+            bail!("linux.resources: cannot set limits: container could not join or create cgroup");
+        }
         let mut resources = resources.clone();
         if self.is_unified() {
             self.complete(&mut resources)?;

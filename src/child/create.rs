@@ -19,6 +19,7 @@ pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Inf
     if let Some(doors) = &plan.doors {
         doors.enter(me)?;
     }
+    plan.finish.limits.apply_before_user_namespace(me)?;
     if plan.root_ids.is_some() && plan.entry.clone & namespace::USER.flag == 0 {
         plan.finish.limits.raise_own(me)?;
     }

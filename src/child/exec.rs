@@ -14,6 +14,7 @@ use crate::sys::{self, Inside};
 pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Infallible> {
     die_with_parent(me)?;
     plan.cgroup.doors.enter(me)?;
+    plan.finish.limits.apply_before_user_namespace(me)?;
     if plan.root_ids.is_some() {
         plan.finish.limits.raise_own(me)?;
     }

@@ -4,13 +4,14 @@
 //! Parent side, after the namespace exists and before the process does anything in it.
 
 use std::fmt::Write;
+use std::io::ErrorKind;
 use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
 use nix::unistd::{Pid, getegid, geteuid};
 
 use crate::bail;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::oci::{self, IdMapping};
 use crate::procfile;
 
@@ -33,9 +34,8 @@ impl IdMaps {
             check(property, mappings)?;
         }
         let is_rootless = !geteuid().is_root();
-        let own_group = IdMapping { container_id: 0, host_id: getegid().as_raw(), size: 1 };
         let gids = linux.gid_mappings.clone();
-        let deny_setgroups = is_rootless && gids == [own_group];
+        let deny_setgroups = is_rootless && is_own(&gids);
         Ok(Self { uids: linux.uid_mappings.clone(), gids, deny_setgroups, is_rootless })
     }
 
@@ -61,7 +61,15 @@ impl IdMaps {
             procfile::write(pid, "setgroups", "deny").context(|| "linux.gidMappings")?;
         }
         self.map(pid, "uid_map", "newuidmap", &self.uids).context(|| "linux.uidMappings")?;
-        self.map(pid, "gid_map", "newgidmap", &self.gids).context(|| "linux.gidMappings")
+        let gids = || self.map(pid, "gid_map", "newgidmap", &self.gids);
+        match gids() {
+            // Root of a user namespace, without CAP_SETGID.
+            Err(error) if !self.deny_setgroups && is_refused(&error) && is_own(&self.gids) => {
+                procfile::write(pid, "setgroups", "deny").and_then(|()| gids())
+            }
+            outcome => outcome,
+        }
+        .context(|| "linux.gidMappings")
     }
 
     fn map(&self, pid: Pid, file: &str, helper: &str, mappings: &[IdMapping]) -> Result<()> {
@@ -69,12 +77,23 @@ impl IdMaps {
             return Ok(());
         }
         match procfile::write(pid, file, &lines(mappings)) {
-            Err(error) if self.is_rootless && error.errno() == Some(Errno::EPERM) => {
-                help(helper, pid, mappings)
+            Err(error) if self.is_rootless && is_refused(&error) => help(helper, pid, mappings),
+            Err(error) if is_refused(&error) && mappings.iter().any(|m| m.host_id == 0) => {
+                // Linux 5.12
+                Err(error).context(|| "mapping the caller's root takes CAP_SETFCAP")
             }
             other => other,
         }
     }
+}
+
+/// The caller's own group and nothing else, which anybody may map.
+fn is_own(gids: &[IdMapping]) -> bool {
+    matches!(gids, [one] if (one.host_id, one.size) == (getegid().as_raw(), 1))
+}
+
+fn is_refused(error: &Error) -> bool {
+    error.errno() == Some(Errno::EPERM)
 }
 
 fn check(property: &str, mappings: &[IdMapping]) -> Result<()> {
@@ -119,11 +138,19 @@ fn help(helper: &str, pid: Pid, mappings: &[IdMapping]) -> Result<()> {
         .arg(pid.to_string())
         .args(numbers.map(|n| n.to_string()))
         .stdin(Stdio::null())
-        .output()
-        .context(|| helper)?;
+        .output();
+    let output = match output {
+        Err(error) if error.kind() == ErrorKind::NotFound => bail!(
+            "{helper}: executable file not found in $PATH; a user without privileges needs it to map \
+             other ids than the own one (the uidmap package)"
+        ),
+        output => output.context(|| helper)?,
+    };
     if !output.status.success() {
+        // It begins with its name.
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{helper}: {}: {}", output.status, said.trim());
+        let said = said.trim().strip_prefix(&format!("{helper}: ")).unwrap_or(said.trim());
+        bail!("{helper}: {}: {said}", output.status);
     }
     Ok(())
 }
@@ -264,10 +291,11 @@ mod tests {
     fn a_helper_that_fails_is_named_with_what_it_said() {
         let error = help("newuidmap", Pid::from_raw(1), &[mapping(0, 0, 1)]).unwrap_err();
         let text = error.to_string();
-        if error.errno().is_some() {
+        if error.errno().is_some() || error.to_string().contains("not found in $PATH") {
             println!("SKIP: it cannot be run: {text}");
             return;
         }
-        assert!(text.starts_with("newuidmap: exit status: 1: newuidmap: "), "{text}");
+        assert!(text.starts_with("newuidmap: exit status: 1: "), "{text}");
+        assert!(text.len() > 30 && !text[11..].contains("newuidmap: "), "{text}");
     }
 }

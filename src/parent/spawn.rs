@@ -98,9 +98,11 @@ pub(crate) fn spawn(
     let around = Around::enter(entry, place.time_offsets)?;
     let mut request = CloneRequest { flags: CloneFlagsBits(entry.clone), cgroup: place.cgroup };
     let forked = match clone3(&request) {
-        // A cgroup that takes no process by clone (threaded, or busy with sub-cgroups): the caller
-        // joins it by writing.
-        Err(Errno::EBUSY | Errno::EOPNOTSUPP | Errno::EINVAL) if request.cgroup.is_some() => {
+        // A cgroup that takes no process by clone (threaded, busy with sub-cgroups, out of a delegated
+        // one): the caller joins it by writing, or hears from that why not.
+        Err(Errno::EBUSY | Errno::EOPNOTSUPP | Errno::EINVAL | Errno::EACCES)
+            if request.cgroup.is_some() =>
+        {
             request.cgroup = None;
             clone3(&request)
         }

@@ -95,6 +95,7 @@ impl Plan {
                 Some(linux),
                 ProcessRequest {
                     has_user_namespace: has_user,
+                    keeps_groups: super::keeps_groups(spec),
                     fds: request.fds,
                     console: request.console,
                     env: Vec::new(),

@@ -121,7 +121,9 @@ impl Plan {
         Affinity::plan(process)?;
         let env = request.notify.iter().map(|_| NotifySocket::env()).collect();
         let (fds, console) = (request.fds, request.console);
-        let outside = ProcessRequest { has_user_namespace: has_user, fds, console, env };
+        let keeps_groups = keeps_groups(spec);
+        let outside =
+            ProcessRequest { has_user_namespace: has_user, keeps_groups, fds, console, env };
         Ok(Self {
             root_ids: has_user.then(|| root_ids(linux, process)),
             time_offsets: TimeOffsets::plan(linux)?,
@@ -170,9 +172,19 @@ fn plan_cgroup(
             nodes: &linux.devices,
             strict_devices: rules::is_set(spec, rules::STRICT_DEVICES),
             systemd: request.systemd_cgroup,
-            rootless: request.rootless.unwrap_or_else(|| !nix::unistd::geteuid().is_root()),
+            rootless: request.rootless.unwrap_or_else(is_rootless),
         },
     )
+}
+
+/// `--rootless auto`, by runc's rule: whether cgroups may be out of reach.
+fn is_rootless() -> bool {
+    !nix::unistd::geteuid().is_root() || namespace::is_in_user_namespace()
+}
+
+/// crun's annotation, which Podman's `--group-add keep-groups` sets: being there is enough.
+fn keeps_groups(spec: &oci::Spec<'_>) -> bool {
+    spec.annotations.contains_key("run.oci.keep_original_groups")
 }
 
 fn plan_rootfs(
@@ -238,10 +250,17 @@ fn view(place: &Cgroup) -> CgroupView {
     let view = place.mount_view();
     CgroupView {
         v2: view.v2.map(PathBuf::from),
+        optional: view.optional,
         v1: view
             .v1
             .into_iter()
-            .map(|v1| V1Mount { dir: v1.name, links: v1.links, host: PathBuf::from(v1.dir) })
+            .map(|v1| V1Mount {
+                dir: v1.name,
+                links: v1.links,
+                host: PathBuf::from(v1.dir),
+                instead: v1.instead.map(PathBuf::from),
+                optional: v1.optional,
+            })
             .collect(),
     }
 }

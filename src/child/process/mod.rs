@@ -42,6 +42,8 @@ pub(crate) struct Process {
 pub(crate) struct ProcessRequest {
     /// It will live in a user namespace of its own, new or joined.
     pub has_user_namespace: bool,
+    /// The annotation `run.oci.keep_original_groups` is there.
+    pub keeps_groups: bool,
     pub fds: Fds,
     pub console: Option<Receiver>,
     /// Behind `process.env`: NOTIFY_SOCKET.
@@ -64,7 +66,7 @@ impl Process {
             personality: Personality::plan(linux)?,
             numa: Numa::plan(linux)?,
             caps: Caps::plan(process, request.has_user_namespace)?,
-            user: User::plan(&process.user, request.has_user_namespace)?,
+            user: User::plan(&process.user, request.has_user_namespace, request.keeps_groups)?,
             command: Command::plan(process, &env)?,
             fds: request.fds,
         })

@@ -10,6 +10,7 @@ use nix::unistd::{Uid, fchown};
 
 use crate::bail;
 use crate::error::{Context, Result};
+use crate::namespace::is_in_user_namespace;
 use crate::oci;
 use crate::sys::{self, Inside, fd, ids};
 
@@ -17,7 +18,7 @@ use crate::sys::{self, Inside, fd, ids};
 pub(crate) struct User {
     uid: u32,
     gid: u32,
-    /// None: rootless, where the caller's are kept, as in runc.
+    /// None: the caller's are kept. Rootless, as in runc, or because an annotation says so.
     groups: Option<Vec<u32>>,
     umask: Mode,
     /// In a user namespace whose groups may have been fixed (user_namespaces(7), setgroups "deny").
@@ -31,7 +32,12 @@ const DEFAULT_UMASK: u32 = 0o022;
 const NO_ID: u32 = u32::MAX;
 
 impl User {
-    pub(crate) fn plan(user: &oci::User<'_>, has_user_namespace: bool) -> Result<Self> {
+    /// `keeps_groups`: `run.oci.keep_original_groups`, with which nothing is said to setgroups(2).
+    pub(crate) fn plan(
+        user: &oci::User<'_>,
+        has_user_namespace: bool,
+        keeps_groups: bool,
+    ) -> Result<Self> {
         if !user.username.is_empty() {
             bail!("process.user.username: {:?}: is for Windows", user.username);
         }
@@ -51,7 +57,7 @@ impl User {
         Ok(Self {
             uid: user.uid,
             gid: user.gid,
-            groups: (!is_rootless).then(|| user.additional_gids.clone()),
+            groups: (!is_rootless && !keeps_groups).then(|| user.additional_gids.clone()),
             umask: Mode::from_bits_truncate(user.umask.unwrap_or(DEFAULT_UMASK)),
             groups_may_be_denied: has_user_namespace || is_in_user_namespace(),
         })
@@ -121,19 +127,13 @@ fn is_dev_null(about: &nix::sys::stat::FileStat) -> bool {
         && (major(about.st_rdev), minor(about.st_rdev)) == (1, 3)
 }
 
-/// Whether creel itself runs in a user namespace; the initial one has a fixed number.
-fn is_in_user_namespace() -> bool {
-    const INITIAL: &str = "user:[4026531837]";
-    std::fs::read_link("/proc/self/ns/user").is_ok_and(|name| name.as_os_str() != INITIAL)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::inside;
 
     fn plan(user: &oci::User<'_>) -> Result<User> {
-        User::plan(user, false)
+        User::plan(user, false, false)
     }
 
     #[test]
@@ -195,10 +195,10 @@ mod tests {
             std::fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
             std::fs::write("/proc/self/gid_map", format!("0 {gid} 1"))?;
             let user = oci::User { uid: 5, ..Default::default() };
-            let error = User::plan(&user, true)?.apply(me).unwrap_err();
+            let error = User::plan(&user, true, false)?.apply(me).unwrap_err();
             let text = "process.user.uid: cannot setuid to unmapped uid 5 in user namespace";
             assert_eq!(error.to_string(), text);
-            User::plan(&oci::User::default(), true)?.apply(me)
+            User::plan(&oci::User::default(), true, false)?.apply(me)
         });
     }
 

@@ -4,7 +4,7 @@
 //! Else the host's mount is bound: a new cgroup2 mount from the initial cgroup namespace waits 8 to
 //! 14 ms for RCU. v1 is a tmpfs with one bind of the container's own cgroup for each hierarchy.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ use crate::error::{Context, Result};
 use crate::sys::Inside;
 use crate::sys::mount::{
     Depth, attr, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
-    open_tree,
+    move_mount, open_tree,
 };
 
 /// Where the container's cgroups are on the host.
@@ -30,6 +30,8 @@ use crate::sys::mount::{
 pub(crate) struct CgroupView {
     /// The container's own directory in cgroup2.
     pub v2: Option<PathBuf>,
+    /// It can be missing: rootless, without rights over cgroups.
+    pub optional: bool,
     /// Not empty: the host has v1 hierarchies, and type `cgroup` shows them.
     pub v1: Vec<V1Mount>,
 }
@@ -43,12 +45,16 @@ pub(crate) struct V1Mount {
     pub links: Vec<String>,
     /// The container's own directory in it.
     pub host: PathBuf,
+    /// Shown, read-only, when that is not there: rootless, without rights over cgroups.
+    pub instead: Option<PathBuf>,
+    /// Neither of them need be there.
+    pub optional: bool,
 }
 
 #[derive(Debug)]
 pub(super) enum Cgroups {
     V1 { hierarchies: Vec<Hierarchy>, exact: Exact },
-    V2 { new: Option<Vec<CString>>, bind: Option<CString>, exact: Exact },
+    V2 { new: Option<Vec<CString>>, bind: Option<CString>, optional: bool, exact: Exact },
 }
 
 #[derive(Debug)]
@@ -56,6 +62,8 @@ pub(super) struct Hierarchy {
     dir: String,
     links: Vec<String>,
     host: CString,
+    instead: Option<CString>,
+    optional: bool,
 }
 
 impl Cgroups {
@@ -84,6 +92,7 @@ impl Cgroups {
                     bind: bind
                         .map(|path| cstring(path.as_os_str().as_encoded_bytes()))
                         .transpose()?,
+                    optional: view.optional && is_new,
                     exact,
                 }))
             }
@@ -94,10 +103,13 @@ impl Cgroups {
     pub(super) fn apply(&self, to: &str, tree: &mut Tree, _: &Inside) -> Result<OwnedFd> {
         match self {
             Self::V1 { hierarchies, exact } => mount_v1(to, hierarchies, *exact, tree),
-            Self::V2 { new, bind, exact } => {
+            Self::V2 { new, bind, optional, exact } => {
                 let place = tree.place(to, Links::Follow, || Missing::MakeDir)?;
                 super::mount::check_place(&place, "cgroup2", || false)?;
-                let (fd, rest) = v2(new.as_deref(), bind.as_ref(), *exact)?;
+                // In a cgroup that is not the container's own a new mount would show the caller's.
+                let is_missing = *optional && bind.as_deref().is_none_or(|own| !exists(own));
+                let new = new.as_deref().filter(|_| !is_missing);
+                let (fd, rest) = v2(new, bind.as_ref(), *exact)?;
                 tree.attach(&fd, &place)?;
                 exact.finish(fd.as_fd(), &rest)?;
                 Ok(fd)
@@ -108,8 +120,28 @@ impl Cgroups {
 
 impl Hierarchy {
     fn plan(mount: &V1Mount) -> Result<Self> {
-        let host = cstring(mount.host.as_os_str().as_encoded_bytes())?;
-        Ok(Self { dir: mount.dir.clone(), links: mount.links.clone(), host })
+        let path = |path: &Path| cstring(path.as_os_str().as_encoded_bytes());
+        Ok(Self {
+            dir: mount.dir.clone(),
+            links: mount.links.clone(),
+            host: path(&mount.host)?,
+            instead: mount.instead.as_deref().map(path).transpose()?,
+            optional: mount.optional,
+        })
+    }
+
+    /// A copy of the mount that shows it; None where there is nothing to show.
+    fn open(&self, exact: Exact) -> Result<Option<(OwnedFd, Exact)>> {
+        let doing = |path: &CString| format!("bind {}", path.to_string_lossy());
+        match (open_tree(&self.host, Depth::Tree, true), &self.instead) {
+            (Err(Errno::ENOENT), Some(instead)) => {
+                let own = open_tree(instead, Depth::Tree, true).context(|| doing(instead))?;
+                // Not the container's to change.
+                Ok(Some((own, Exact { flags: exact.flags | MS_RDONLY, ..exact })))
+            }
+            (Err(Errno::ENOENT), None) if self.optional => Ok(None),
+            (own, _) => Ok(Some((own.context(|| doing(&self.host))?, exact))),
+        }
     }
 }
 
@@ -143,6 +175,10 @@ fn v2(new: Option<&[CString]>, bind: Option<&CString>, exact: Exact) -> Result<(
     }
 }
 
+fn exists(path: &CStr) -> bool {
+    nix::sys::stat::stat(path).is_ok()
+}
+
 fn new_v2(options: &[CString], flags: u64) -> Result<OwnedFd, Errno> {
     let fs = fsopen(c"cgroup2")?;
     fsconfig_set_string(fs.as_fd(), c"source", c"cgroup")?;
@@ -165,12 +201,12 @@ fn mount_v1(to: &str, hierarchies: &[Hierarchy], exact: Exact, tree: &mut Tree) 
     for hierarchy in hierarchies {
         let dir = hierarchy.dir.as_str();
         make_component(top.as_fd(), dir, Missing::MakeDir)?;
-        let own = open_tree(&hierarchy.host, Depth::Tree, true)
-            .context(|| format!("bind {}", hierarchy.host.to_string_lossy()))?;
-        let rest = exact.set(own.as_fd()).context(|| dir.to_owned())?;
-        let target = open_component(top.as_fd(), dir)?;
-        crate::sys::mount::move_mount(own.as_fd(), target.as_fd()).context(|| dir.to_owned())?;
-        exact.finish(own.as_fd(), &rest).context(|| dir.to_owned())?;
+        if let Some((own, exact)) = hierarchy.open(exact)? {
+            let rest = exact.set(own.as_fd()).context(|| dir.to_owned())?;
+            let target = open_component(top.as_fd(), dir)?;
+            move_mount(own.as_fd(), target.as_fd()).context(|| dir.to_owned())?;
+            exact.finish(own.as_fd(), &rest).context(|| dir.to_owned())?;
+        }
         for link in &hierarchy.links {
             match symlinkat(dir, &top, link.as_str()) {
                 Ok(()) | Err(Errno::EEXIST) => {}

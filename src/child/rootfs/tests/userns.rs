@@ -274,6 +274,8 @@ fn cgroup_v1_is_one_bind_for_each_hierarchy() {
         dir: "cpu,cpuacct".to_owned(),
         links: vec!["cpu".to_owned(), "cpuacct".to_owned()],
         host: own.0.clone(),
+        instead: None,
+        optional: false,
     };
     let rootfs = bundle.plan_with(&with_mounts(&[PROC, one]), |r| r.cgroups.v1 = vec![v1]).unwrap();
     inside(|me| {
@@ -281,6 +283,29 @@ fn cgroup_v1_is_one_bind_for_each_hierarchy() {
         ensure(mounted("/sys/fs/cgroup")?.contains(" - tmpfs "), "tmpfs")?;
         has_options("/sys/fs/cgroup/cpu,cpuacct", &["ro"])?;
         ensure(Path::new("/sys/fs/cgroup/cpu/cgroup.procs").exists(), "through a link")
+    });
+}
+
+/// Rootless: the container's own could not be made.
+#[test]
+fn cgroup_v1_shows_the_caller_s_read_only_instead_of_what_is_not_there() {
+    let Some(own) = CgroupDir::new() else { return };
+    let bundle = Bundle::new();
+    let one = r#"{"destination": "/sys/fs/cgroup", "type": "cgroup"}"#;
+    let missing = |name: &str, instead: Option<PathBuf>| V1Mount {
+        dir: name.to_owned(),
+        links: Vec::new(),
+        host: own.0.join("none"),
+        instead,
+        optional: true,
+    };
+    let v1 = vec![missing("pids", Some(own.0.clone())), missing("systemd", None)];
+    let rootfs = bundle.plan_with(&with_mounts(&[PROC, one]), |r| r.cgroups.v1 = v1).unwrap();
+    inside(|me| {
+        all(&rootfs, me)?;
+        has_options("/sys/fs/cgroup/pids", &["ro"])?;
+        ensure(Path::new("/sys/fs/cgroup/pids/cgroup.procs").exists(), "the caller's")?;
+        ensure(fs::read_dir("/sys/fs/cgroup/systemd")?.next().is_none(), "nothing to show")
     });
 }
 
