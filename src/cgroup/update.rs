@@ -21,15 +21,15 @@ impl Cgroup {
         resources: &Resources<'_>,
         then: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
-        if self.is_none() {
-            bail!("linux.resources: cannot set limits: container could not join or create cgroup");
-        }
         let mut resources = resources.clone();
         if self.is_unified() {
             self.complete(&mut resources)?;
         }
         let host = self.as_hierarchies()?;
         let writes = plan::writes(&host, &resources)?;
+        if self.is_none() && !writes.list.is_empty() {
+            bail!("linux.resources: cannot set limits: container could not join or create cgroup");
+        }
         writes.list.iter().try_for_each(|write| plan::check_mounted(&host, write))?;
         for property in &writes.ignored {
             log::warn(&format!("{property} has no effect on this host's cgroups"));
