@@ -5,7 +5,7 @@
 //!   child                    parent
 //!   Ask::Map           ──▶   id maps, setgroups, time offsets            (new user namespace)
 //!                      ◀──   Done
-//!   Ask::Placed        ──▶   the cgroup join is done                    (cgroup namespace, not born in the cgroup)
+//!   Ask::Placed        ──▶   the cgroup join is done                    (not born in the cgroup)
 //!                      ◀──   Done
 //!   Tell::Forked + fd  ──▶   follows the final process                  (second fork only)
 //!   Ask::Hooks         ──▶   net devices, prestart and createRuntime hooks

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `linux.resources.cpu`, but for `cpus` and `mems`. Zero means unset, as in runc.
 
-use super::writes::Writes;
+use super::systemd::{self, NO_LIMIT, Property};
+use super::writes::{Write, Writes};
 use crate::bail;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::oci::Cpu;
 
 const SHARES: &str = "linux.resources.cpu.shares";
@@ -71,6 +72,72 @@ pub(crate) fn v2(cpu: &Cpu<'_>) -> Writes {
     w.ignore(RT_RUNTIME, set(cpu.realtime_runtime).is_some());
     w.ignore(RT_PERIOD, set(cpu.realtime_period).is_some());
     w
+}
+
+/// systemd knows `idle` as a weight of 0, since 252. Burst it does not know.
+pub(crate) fn systemd(list: &[Write], version: u32) -> Result<Vec<Property>> {
+    let mut properties = Vec::new();
+    if systemd::last(list, "cpu.idle") == Some("1") && version >= 252 {
+        properties.push(systemd::property("CPUWeight", 0_u64));
+    } else {
+        properties.extend(systemd::numbers(list, &[("cpu.weight", "CPUWeight")])?);
+    }
+    properties.extend(systemd::numbers(list, &[("cpu.shares", "CPUShares")])?);
+    if let Some((quota, period)) = bandwidth(list)? {
+        properties.extend(period.map(|p| systemd::property("CPUQuotaPeriodUSec", p)));
+        let per_second = quota.map_or(NO_LIMIT, |q| per_second(q, period));
+        properties.push(systemd::property("CPUQuotaPerSecUSec", per_second));
+    }
+    Ok(properties)
+}
+
+/// Quota (None: no limit) and period, in microseconds, of either version's files.
+fn bandwidth(list: &[Write]) -> Result<Option<(Option<u64>, Option<u64>)>> {
+    let number = |file: &str, text: &str| {
+        systemd::number(file, text).map(|n| Some(n).filter(|n| *n != NO_LIMIT))
+    };
+    if let Some(value) = systemd::last(list, "cpu.max") {
+        let mut words = value.split_ascii_whitespace();
+        let (quota, period) = (words.next().unwrap_or_default(), words.next());
+        if words.next().is_some() {
+            return Err(Error::text(format!("cpu.max: {value:?} is not a quota and a period")));
+        }
+        let period = period.map(|p| number("cpu.max", p)).transpose()?.flatten();
+        return Ok(Some((number("cpu.max", quota)?, Some(period.unwrap_or(DEFAULT_PERIOD)))));
+    }
+    let files = ["cpu.cfs_quota_us", "cpu.cfs_period_us"];
+    let [quota, period] = files.map(|file| systemd::last(list, file).map(|v| number(file, v)));
+    let (quota, period) = (quota.transpose()?, period.transpose()?);
+    Ok(match (quota, period) {
+        (None, None) => None,
+        (quota, period) => Some((quota.flatten(), period.flatten())),
+    })
+}
+
+/// Of one CPU's second; rounded up to a hundredth of it, which is how systemd remembers it.
+fn per_second(quota: u64, period: Option<u64>) -> u64 {
+    let period = period.filter(|p| *p != 0).unwrap_or(DEFAULT_PERIOD);
+    let exact = u128::from(quota) * 1_000_000 / u128::from(period);
+    u64::try_from(exact).unwrap_or(NO_LIMIT).div_ceil(10_000).saturating_mul(10_000)
+}
+
+/// The quota as systemd will have it, so that the files say the same.
+pub(crate) fn round(list: &mut [Write]) -> Result<()> {
+    let Some((Some(quota), period)) = bandwidth(list)? else { return Ok(()) };
+    let whole = period.filter(|p| *p != 0).unwrap_or(DEFAULT_PERIOD);
+    let exact = u128::from(quota) * 1_000_000 / u128::from(whole);
+    if exact.is_multiple_of(10_000) {
+        return Ok(());
+    }
+    let rounded = u128::from(per_second(quota, period)) * u128::from(whole) / 1_000_000;
+    let files = ["cpu.max", "cpu.cfs_quota_us"];
+    for write in list.iter_mut().filter(|w| files.contains(&&*w.file)) {
+        write.value = match &*write.file {
+            "cpu.max" => format!("{rounded} {whole}"),
+            _ => rounded.to_string(),
+        };
+    }
+    Ok(())
 }
 
 /// Shares 2..262144 to a weight 1..10000, the default 1024 to the default 100.
@@ -158,5 +225,55 @@ mod tests {
         let w = v2(&Cpu { quota: Some(10_000), burst: Some(0), ..Cpu::default() });
         assert_eq!(w.pairs(), [("cpu.max.burst", "0"), ("cpu.max", "10000 100000")]);
         assert!(w.list[0].again);
+    }
+
+    fn shown(w: &Writes, version: u32) -> Vec<String> {
+        systemd::shown(&systemd(&w.list, version).unwrap())
+    }
+
+    #[test]
+    fn systemd_counts_the_quota_per_second() {
+        let is = |quota, period| shown(&v2(&Cpu { quota, period, ..Cpu::default() }), 0);
+        let want = ["CPUQuotaPeriodUSec=uint64 200000", "CPUQuotaPerSecUSec=uint64 250000"];
+        assert_eq!(is(Some(50_000), Some(200_000)), want);
+        // A hundredth of a CPU is the smallest step, upwards.
+        assert_eq!(is(Some(33_333), None)[1], "CPUQuotaPerSecUSec=uint64 340000");
+        assert_eq!(is(Some(1), None)[1], "CPUQuotaPerSecUSec=uint64 10000");
+        assert_eq!(is(Some(-1), None)[1], format!("CPUQuotaPerSecUSec=uint64 {NO_LIMIT}"));
+        let w = v1(&Cpu { quota: Some(20_000), shares: Some(512), ..Cpu::default() }).unwrap();
+        assert_eq!(shown(&w, 0), ["CPUShares=uint64 512", "CPUQuotaPerSecUSec=uint64 200000"]);
+        let w = v1(&Cpu { period: Some(1000), ..Cpu::default() }).unwrap();
+        let want =
+            ["CPUQuotaPeriodUSec=uint64 1000", "CPUQuotaPerSecUSec=uint64 18446744073709551615"];
+        assert_eq!(shown(&w, 0), want);
+    }
+
+    #[test]
+    fn the_files_get_the_quota_that_systemd_has() {
+        let rounded = |mut w: Writes| {
+            round(&mut w.list).unwrap();
+            w.list.last().unwrap().value.clone()
+        };
+        let v2 = |quota, period| v2(&Cpu { quota, period, ..Cpu::default() });
+        assert_eq!(rounded(v2(Some(33_333), None)), "34000 100000");
+        assert_eq!(rounded(v2(Some(50_000), Some(200_000))), "50000 200000");
+        assert_eq!(rounded(v2(Some(-1), Some(1000))), "max 1000");
+        let v1 = v1(&Cpu { quota: Some(33_333), period: Some(50_000), ..Cpu::default() });
+        assert_eq!(rounded(v1.unwrap()), "33500");
+    }
+
+    #[test]
+    fn systemd_has_idle_as_a_weight() {
+        let w = v2(&Cpu { idle: Some(1), shares: Some(1024), ..Cpu::default() });
+        assert_eq!(shown(&w, 252), ["CPUWeight=uint64 0"]);
+        assert_eq!(shown(&w, 251), ["CPUWeight=uint64 100"]);
+        let mut unified = Writes::default();
+        unified.push("unified", "cpu.max", "max");
+        let want =
+            ["CPUQuotaPeriodUSec=uint64 100000", "CPUQuotaPerSecUSec=uint64 18446744073709551615"];
+        assert_eq!(shown(&unified, 0), want);
+        unified.push("unified", "cpu.max", "1 2 3");
+        let error = systemd(&unified.list, 0).unwrap_err().to_string();
+        assert_eq!(error, "cpu.max: \"1 2 3\" is not a quota and a period");
     }
 }

@@ -3,8 +3,10 @@
 
 use super::dir::Dir;
 use super::path::relative;
-use super::writes::Writes;
+use super::systemd::{self, Property};
+use super::writes::{Write, Writes};
 use crate::error::{Context, Result};
+use crate::mask::Mask;
 use crate::oci::Cpu;
 
 pub(crate) fn v1(cpu: &Cpu<'_>) -> Writes {
@@ -24,6 +26,27 @@ fn both(cpu: &Cpu<'_>) -> Writes {
         w.push("linux.resources.cpu.mems", "cpuset.mems", &cpu.mems);
     }
     w
+}
+
+/// Since systemd 244.
+pub(crate) fn systemd(list: &[Write]) -> Result<Vec<Property>> {
+    let mut properties = Vec::new();
+    for (file, name) in [("cpuset.cpus", "AllowedCPUs"), ("cpuset.mems", "AllowedMemoryNodes")] {
+        let Some(value) = systemd::last(list, file) else { continue };
+        if let Some(mask) = Mask::parse(value).context(|| file)? {
+            properties.push(systemd::property(name, bytes(&mask)));
+        }
+    }
+    Ok(properties)
+}
+
+/// Eight CPUs a byte, the lowest first, no zeros at the end.
+fn bytes(mask: &Mask) -> Vec<u8> {
+    let mut bytes: Vec<u8> = mask.words().iter().flat_map(|word| word.to_le_bytes()).collect();
+    while bytes.last() == Some(&0) {
+        bytes.pop();
+    }
+    bytes
 }
 
 /// v1: a new cpuset is empty and takes no process. Copies what is empty from the next ancestor that
@@ -66,5 +89,20 @@ mod tests {
         let want = [("cpuset.cpus", "0-1"), ("cpuset.mems", "0")];
         assert_eq!(v1(&cpu).pairs(), want);
         assert_eq!(v2(&cpu).pairs(), want);
+    }
+
+    #[test]
+    fn systemd_takes_bytes() {
+        let cpu = Cpu { cpus: "0-2,9".into(), mems: "64".into(), ..Cpu::default() };
+        let w = both(&cpu);
+        let list = systemd(&w.list).unwrap();
+        assert_eq!(list[0], ("AllowedCPUs".into(), vec![7_u8, 2].into()));
+        assert_eq!(
+            list[1],
+            ("AllowedMemoryNodes".into(), vec![0_u8, 0, 0, 0, 0, 0, 0, 0, 1].into())
+        );
+        let w = both(&Cpu { cpus: "x".into(), ..Cpu::default() });
+        let error = systemd(&w.list).unwrap_err().to_string();
+        assert_eq!(error, "cpuset.cpus: \"x\" is not a number");
     }
 }

@@ -4,6 +4,7 @@
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::unistd::Pid;
 
 use super::device_program;
 use super::devices::Filter;
@@ -41,14 +42,40 @@ impl Cgroup {
             log::warn(&format!("{property} has no effect on this host's cgroups"));
         }
         let mut undo = Undo::new();
-        let outcome = self.create_all(plan, &mut undo);
-        if outcome.is_err() {
-            for (mount, path) in undo.iter().rev() {
-                // What can't be removed now has been taken over by somebody else.
-                let _ = std::fs::remove_dir(join(mount, path));
-            }
+        let outcome = self.check_unused().and_then(|()| self.create_all(plan, &mut undo));
+        undone(outcome, &undo)
+    }
+
+    /// With systemd: starts the unit with the process in it, and does there what `create` does.
+    pub(crate) fn start(&mut self, plan: &mut CgroupPlan, pid: Pid) -> Result<()> {
+        for property in plan.ignored() {
+            log::warn(&format!("{property} has no effect on this host's cgroups"));
         }
-        outcome
+        let unit = self.unit.as_mut().zip(plan.unit.as_mut());
+        let (unit, unit_plan) = unit.expect("only with systemd");
+        unit.start(unit_plan, pid)?;
+        if !unit.is_slice() {
+            self.check_moved(pid)?;
+        }
+        self.lift_late(plan)?;
+        let mut undo = Undo::new();
+        let outcome = self.create_all(plan, &mut undo).and_then(|()| self.join(pid));
+        undone(outcome, &undo)
+    }
+
+    /// What systemd has set already and would be in the way until `apply_late`.
+    fn lift_late(&self, plan: &CgroupPlan) -> Result<()> {
+        let lifted = |write: &Write| {
+            let value = match &*write.file {
+                "cpu.max" | "pids.max" => "max",
+                "cpu.cfs_quota_us" => "-1",
+                _ => return None,
+            };
+            // Where systemd has made no such file there is nothing to lift.
+            Some(Write { value: value.to_owned(), optional: true, ..write.clone() })
+        };
+        let list: Vec<Write> = plan.late.iter().filter_map(lifted).collect();
+        self.each_directory(&list, |dir, writes| writes::apply(dir, writes, None))
     }
 
     /// Before anything is made: a cgroup that is somebody else's is refused, and nothing of it is
@@ -71,7 +98,6 @@ impl Cgroup {
     }
 
     fn create_all(&mut self, plan: &CgroupPlan, undo: &mut Undo) -> Result<()> {
-        self.check_unused()?;
         self.create_v1(plan, undo)?;
         self.create_unified(plan, undo)?;
         for write in plan.writes().filter(|w| !w.optional) {
@@ -182,7 +208,7 @@ impl Cgroup {
             Err(error) => return Err(error),
         };
         self.unified = Some(place);
-        if !hybrid && !made.fresh {
+        if !hybrid && !made.fresh && !self.is_units() {
             check_free(&made.dir)?;
         }
         check_parents_thawed(&made.dir)?;
@@ -201,6 +227,16 @@ impl Cgroup {
             outcome => outcome.context(|| "linux.resources.devices"),
         }
     }
+}
+
+/// What can't be removed now has been taken over by somebody else.
+fn undone(outcome: Result<()>, undo: &Undo) -> Result<()> {
+    if outcome.is_err() {
+        for (mount, path) in undo.iter().rev() {
+            let _ = std::fs::remove_dir(join(mount, path));
+        }
+    }
+    outcome
 }
 
 fn create_one_v1(place: &V1Dir, plan: &CgroupPlan, undo: &mut Undo) -> Result<Made> {

@@ -25,6 +25,9 @@ impl Cgroup {
     /// Succeeds also when there is nothing (any more). All hierarchies are tried; the first failure
     /// is returned.
     pub(crate) fn destroy(&self) -> Result<()> {
+        if let Some(unit) = &self.unit {
+            unit.stop(!self.exists())?;
+        }
         let v1 = self.v1.iter().map(|d| &d.path);
         let unified = self.unified.iter().map(|u| &u.path);
         let deadline = Instant::now() + LIMIT;

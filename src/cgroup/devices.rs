@@ -4,6 +4,9 @@
 
 use std::fmt;
 
+use zvariant::Value;
+
+use super::systemd::{self, Property};
 use crate::bail;
 use crate::error::{Context, Error, Result};
 use crate::oci::{Device, DeviceRule};
@@ -193,6 +196,41 @@ impl Filter {
         differing(old, &to.exceptions, to.allow_by_default);
         differing(&to.exceptions, old, !to.allow_by_default);
         rules
+    }
+}
+
+/// As a list of what is allowed, so that what systemd enforces by itself lets the same through.
+/// A filter that it has no words for it is not told of on v2, where it then attaches no program; on v1
+/// it would open everything, and so it is told to close everything. Either is replaced by the filter.
+pub(crate) fn systemd(filter: &Filter, is_unified: bool) -> Vec<Property> {
+    let list = |policy: &'static str, allow: Vec<(String, String)>| {
+        let allow = Value::from(allow);
+        vec![systemd::property("DevicePolicy", policy), ("DeviceAllow".to_owned(), allow)]
+    };
+    let entries: Option<Vec<_>> =
+        filter.exceptions.iter().map(|(devices, access)| devices.systemd(access)).collect();
+    match entries {
+        _ if filter.allows_all() => list("auto", Vec::new()),
+        Some(entries) if !filter.allow_by_default => list("strict", entries),
+        _ if is_unified => list("auto", Vec::new()),
+        _ => list("strict", Vec::new()),
+    }
+}
+
+impl Match {
+    /// A path, or a pattern for all of a major number. None: any major with one minor number.
+    fn systemd(&self, access: Access) -> Option<(String, String)> {
+        let kind = match self.kind {
+            Kind::Block => "block",
+            Kind::Char => "char",
+        };
+        let path = match (self.major, self.minor) {
+            (Some(major), Some(minor)) => format!("/dev/{kind}/{major}:{minor}"),
+            (Some(major), None) => format!("{kind}-{major}"),
+            (None, None) => format!("{kind}-*"),
+            (None, Some(_)) => return None,
+        };
+        Some((path, letters(access)))
     }
 }
 
@@ -414,5 +452,29 @@ mod tests {
             "linux.resources.devices[0].major: invalid number -2"
         );
         assert!(Filter::from_list("x 1:1 r").is_err());
+    }
+
+    #[test]
+    fn systemd_gets_a_list_of_what_is_allowed() {
+        let shown = |rules: &[DeviceRule<'_>], is_unified| {
+            let filter = Filter::plan(rules, &[]).unwrap();
+            systemd::shown(&systemd(&filter, is_unified))
+        };
+        let disk = rule(r#"{"allow": true, "type": "b", "major": 8, "minor": 1, "access": "r"}"#);
+        let list = shown(&[deny_all(), disk], true);
+        assert_eq!(list[0], "DevicePolicy=\"strict\"");
+        assert!(list[1].contains(r#"("/dev/block/8:1", "r")"#), "{}", list[1]);
+        assert!(
+            list[1].contains(r#"("char-136", "rwm")"#) && list[1].contains(r#"("block-*", "m")"#)
+        );
+        let all = rule(r#"{"allow": true, "access": "rwm"}"#);
+        let open = ["DevicePolicy=\"auto\"", "DeviceAllow=@a(ss) []"];
+        let shut = ["DevicePolicy=\"strict\"", "DeviceAllow=@a(ss) []"];
+        assert_eq!(shown(std::slice::from_ref(&all), true), open);
+        let no_disk = rule(r#"{"allow": false, "type": "b", "major": 8, "access": "rw"}"#);
+        assert_eq!(shown(&[all.clone(), no_disk.clone()], true), open);
+        assert_eq!(shown(&[all, no_disk], false), shut);
+        let any = rule(r#"{"allow": true, "type": "c", "minor": 3, "access": "r"}"#);
+        assert_eq!(shown(&[deny_all(), any], true), open);
     }
 }

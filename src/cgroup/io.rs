@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `linux.resources.blockIO`. Weights go to the BFQ scheduler's file where the kernel has it.
 
-use super::writes::Writes;
+use super::systemd::{self, Property};
+use super::writes::{Write, Writes};
+use crate::error::Result;
 use crate::oci::{BlockIo, ThrottleDevice, WeightDevice};
 
 const WEIGHT: &str = "linux.resources.blockIO.weight";
@@ -77,6 +79,24 @@ pub(crate) fn v2(io: &BlockIo) -> Writes {
     w
 }
 
+/// The weight alone: limits per device are by path in systemd, and it takes a partition for its disk.
+pub(crate) fn systemd(list: &[Write]) -> Result<Option<Property>> {
+    let is_default = |w: &&Write| !w.value.contains(':');
+    let find = |file: &str| list.iter().rev().filter(is_default).find(|w| w.file == file);
+    let or = |w: &Write| w.or.as_ref().map_or_else(String::new, |(_, value)| value.clone());
+    let (file, name, value) = if let Some(write) = find("io.weight") {
+        ("io.weight", "IOWeight", write.value.clone())
+    } else if let Some(write) = find("io.bfq.weight").filter(|w| w.or.is_some()) {
+        ("io.weight", "IOWeight", or(write))
+    } else if let Some(write) = find("blkio.weight") {
+        ("blkio.weight", "BlockIOWeight", write.value.clone())
+    } else {
+        return Ok(None);
+    };
+    let value = value.trim().trim_start_matches("default").trim();
+    Ok(Some(systemd::property(name, systemd::number(file, value)?)))
+}
+
 /// 10..1000 to 1..10000.
 fn io_weight(weight: u16) -> u64 {
     1 + u64::from(weight).saturating_sub(10) * 9999 / 990
@@ -138,5 +158,18 @@ mod tests {
         assert_eq!(w.list[1].or, Some(("io.weight", "8:16 10000".into())));
         assert_eq!(w.ignored, [LEAF_WEIGHT]);
         assert_eq!(io_weight(10), 1);
+    }
+
+    #[test]
+    fn systemd_gets_the_weight() {
+        let shown = |w: &Writes| systemd::shown(systemd(&w.list).unwrap().as_slice());
+        assert_eq!(shown(&v2(&io())), ["IOWeight=uint64 4950"]);
+        assert_eq!(shown(&v1(&io())), ["BlockIOWeight=uint64 500"]);
+        let mut unified = Writes::default();
+        unified.push("unified", "io.weight", "default 70");
+        assert_eq!(shown(&unified), ["IOWeight=uint64 70"]);
+        let mut device = Writes::default();
+        device.push("unified", "io.weight", "8:0 70");
+        assert!(shown(&device).is_empty());
     }
 }

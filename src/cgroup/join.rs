@@ -15,9 +15,9 @@ use nix::unistd::Pid;
 
 use super::Cgroup;
 use super::dir::{Dir, File};
-use super::path::{inside, join};
+use super::path::{inside, join, relative};
 use crate::bail;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::sys::Inside;
 
 const PROCS: &str = "cgroup.procs";
@@ -206,11 +206,27 @@ impl ExecCgroup {
     /// Moves the process; where v2 refuses its place, to where init is.
     pub(crate) fn join(&self, pid: Pid) -> Result<()> {
         let outcome = self.cgroup.enter(&self.paths, pid);
+        let outcome = match outcome {
+            Err(error) if self.cgroup.is_users_unit() => self.attach(pid, error),
+            outcome => outcome,
+        };
         let outcome = match (&self.fallback, outcome) {
             (Some(own), Err(_)) => self.cgroup.enter(&[(own.clone(), false)], pid),
             (_, outcome) => outcome,
         };
-        if self.cgroup.rootless { Ok(()) } else { outcome }
+        if self.cgroup.rootless && !self.cgroup.is_users_unit() { Ok(()) } else { outcome }
+    }
+}
+
+impl ExecCgroup {
+    /// From outside the user's part of the tree only the manager may move a process into it.
+    fn attach(&self, pid: Pid, error: Error) -> Result<()> {
+        let (Some(unit), Some((path, _))) = (&self.cgroup.unit, self.paths.first()) else {
+            return Err(error);
+        };
+        let base = self.cgroup.path("").unwrap_or_default();
+        let below = relative(base, path).unwrap_or_default();
+        unit.attach(&format!("/{below}"), pid)
     }
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `linux.resources.memory`. Zero means unset and -1 no limit, as in runc.
 
-use super::writes::Writes;
+use super::systemd::{self, Property};
+use super::writes::{Write, Writes};
 use crate::bail;
 use crate::error::Result;
 use crate::oci::Memory;
@@ -67,6 +68,31 @@ pub(crate) fn v2(memory: &Memory) -> Result<Writes> {
     w.ignore(OOM, memory.disable_oom_killer == Some(true));
     kernel(&mut w, memory);
     Ok(w)
+}
+
+/// Of typed limits and of `unified` alike.
+pub(crate) fn systemd(list: &[Write]) -> Result<Vec<Property>> {
+    systemd::numbers(
+        list,
+        &[
+            ("memory.max", "MemoryMax"),
+            ("memory.low", "MemoryLow"),
+            ("memory.high", "MemoryHigh"),
+            ("memory.min", "MemoryMin"),
+            ("memory.swap.max", "MemorySwapMax"),
+            ("memory.limit_in_bytes", "MemoryLimit"),
+        ],
+    )
+}
+
+/// What systemd takes only when the unit is made (since 253), and would undo otherwise.
+pub(crate) fn systemd_once(list: &[Write], version: u32) -> Option<Property> {
+    let policy = match systemd::last(list, "memory.oom.group")? {
+        "0" => "continue",
+        "1" => "kill",
+        _ => return None,
+    };
+    (version >= 253).then(|| systemd::property("OOMPolicy", policy))
 }
 
 /// `swap` counts memory and swap together; v2 counts swap alone. -1: no limit; None: leave it.
@@ -181,5 +207,43 @@ mod tests {
             error.to_string(),
             "linux.resources.memory.swappiness: invalid value 101 (valid range is 0-100)"
         );
+    }
+
+    #[test]
+    fn systemd_knows_each_limit_of_v2_and_one_of_v1() {
+        let mut w = v2(&memory(100, 300)).unwrap();
+        w.push("unified", "memory.high", "max");
+        w.push("unified", "memory.max", "70");
+        let shown = |w: &Writes| systemd::shown(&systemd(&w.list).unwrap());
+        // What is written last counts.
+        assert_eq!(
+            shown(&w),
+            [
+                "MemoryMax=uint64 70",
+                "MemoryHigh=uint64 18446744073709551615",
+                "MemorySwapMax=uint64 200"
+            ]
+        );
+        let w = v1(&memory(-1, 0)).unwrap();
+        assert_eq!(shown(&w), ["MemoryLimit=uint64 18446744073709551615"]);
+        let mut w = Writes::default();
+        w.push("unified", "memory.low", "lots");
+        assert_eq!(
+            systemd(&w.list).unwrap_err().to_string(),
+            "memory.low: \"lots\" is not a number"
+        );
+    }
+
+    #[test]
+    fn the_oom_policy_is_for_new_systemds() {
+        let policy = |value: &str, version| {
+            let mut w = Writes::default();
+            w.push("unified", "memory.oom.group", value);
+            systemd_once(&w.list, version).map(|p| systemd::shown(&[p]).remove(0))
+        };
+        assert_eq!(policy("1", 253).as_deref(), Some("OOMPolicy=\"kill\""));
+        assert_eq!(policy("0", 257).as_deref(), Some("OOMPolicy=\"continue\""));
+        assert_eq!(policy("1", 252), None);
+        assert_eq!(policy("2", 257), None);
     }
 }

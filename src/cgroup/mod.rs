@@ -23,6 +23,7 @@ mod plan;
 mod processes;
 mod rdma;
 mod stats;
+mod systemd;
 mod unified;
 mod update;
 mod watch;
@@ -37,6 +38,7 @@ pub(crate) use hierarchy::Hierarchies;
 pub(crate) use join::{Doors, ExecCgroup, SubCgroups};
 pub(crate) use plan::{CgroupPlan, Request};
 pub(crate) use stats::NetworkInterface;
+pub(crate) use systemd::is_users_session;
 pub(crate) use watch::{Happened, Watch};
 
 /// Who makes and limits the cgroups.
@@ -54,6 +56,9 @@ pub(crate) enum Driver {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cgroup {
     driver: Driver,
+    /// With systemd: its unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unit: Option<systemd::Unit>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     v1: Vec<V1Dir>,
     /// v2, alone or beside v1 (hybrid).
@@ -153,7 +158,6 @@ impl Cgroup {
         self.path("devices").or_else(|| self.v1.first().map(|d| &*d.path))
     }
 
-    #[cfg(test)]
     pub(crate) fn exists(&self) -> bool {
         self.main_path().is_some_and(|path| std::path::Path::new(path).exists())
     }

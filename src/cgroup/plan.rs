@@ -5,11 +5,12 @@
 use super::devices::Filter;
 use super::hierarchy::Hierarchies;
 use super::path::Inner;
+use super::systemd::{self, UnitPlan};
 use super::writes::{Write, Writes};
 use super::{Cgroup, Driver, V1Dir, cpu, cpuset, hugetlb, io, memory, net, pids, rdma, unified};
 use crate::bail;
 use crate::error::Result;
-use crate::oci::{Device, Resources};
+use crate::oci::{Device, Map, Resources};
 
 /// What the plan is made from.
 #[derive(Debug)]
@@ -29,9 +30,11 @@ pub(crate) struct Request<'a> {
 }
 
 /// Every decision about the cgroups of a container.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct CgroupPlan {
     pub(super) place: Cgroup,
+    /// With systemd, which makes the cgroup.
+    pub(super) unit: Option<UnitPlan>,
     /// Written before a process is inside.
     pub(super) early: Vec<Write>,
     /// Written when the container is assembled: what would slow the assembling down or stop it.
@@ -54,28 +57,39 @@ const LATE: &[&str] = &[
 
 impl CgroupPlan {
     pub(crate) fn new(host: &Hierarchies, request: &Request<'_>) -> Result<Self> {
-        if request.systemd {
-            bail!("--systemd-cgroup: not supported yet");
-        }
-        let place = place(host, request)?;
+        let mut unit = unit(host, request)?;
+        let mut place = place(host, request, unit.as_ref().map(UnitPlan::inner))?;
         let nothing = Resources::default();
         let resources = request.resources.unwrap_or(&nothing);
-        let writes = writes(host, resources)?;
+        let mut writes = writes(host, resources)?;
         for write in &writes.list {
             check_mounted(host, write)?;
+        }
+        let devices = match request.strict_devices {
+            true => Filter::plan_strict(&resources.devices)?,
+            false => Filter::plan(&resources.devices, request.nodes)?,
+        };
+        if let Some(unit) = &mut unit {
+            cpu::round(&mut writes.list)?;
+            unit.limit(&writes.list, &devices, host.is_unified())?;
+            place.driver = Driver::Systemd;
+            place.unit = Some(unit.unit());
         }
         let (late, early) = writes.list.into_iter().partition(|w| LATE.contains(&&*w.file));
         Ok(Self {
             place,
+            unit,
             early,
             late,
-            devices: match request.strict_devices {
-                true => Filter::plan_strict(&resources.devices)?,
-                false => Filter::plan(&resources.devices, request.nodes)?,
-            },
+            devices,
             controllers: host.unified.as_ref().map_or_else(Vec::new, |u| u.controllers.clone()),
             ignored: writes.ignored,
         })
+    }
+
+    /// `org.systemd.property.*`; without systemd they say nothing to anybody.
+    pub(crate) fn annotate(&mut self, annotations: &Map<'_>) -> Result<()> {
+        self.unit.as_mut().map_or(Ok(()), |unit| unit.annotate(annotations))
     }
 
     /// The facts to keep: known before anything is made.
@@ -171,13 +185,23 @@ pub(super) fn check_mounted(host: &Hierarchies, write: &Write) -> Result<()> {
     Ok(())
 }
 
-fn place(host: &Hierarchies, request: &Request<'_>) -> Result<Cgroup> {
-    let inner = Inner::plan(request.cgroups_path, request.id);
+/// The unit to be, and a connection to who makes it, if that is systemd.
+fn unit(host: &Hierarchies, request: &Request<'_>) -> Result<Option<UnitPlan>> {
+    if !request.systemd {
+        return Ok(None);
+    }
+    systemd::check_host(host.is_unified(), request.rootless)?;
+    UnitPlan::connect(request.cgroups_path, request.id, request.rootless).map(Some)
+}
+
+fn place(host: &Hierarchies, request: &Request<'_>, unit: Option<Inner>) -> Result<Cgroup> {
+    let is_units = unit.is_some();
+    let inner = unit.unwrap_or_else(|| Inner::plan(request.cgroups_path, request.id));
     if inner == Inner::Absolute(String::new()) {
         bail!("linux.cgroupsPath: {:?} is the root cgroup", request.cgroups_path);
     }
     let hybrid = !host.is_unified();
-    let lenient = request.rootless && request.cgroups_path.is_empty();
+    let lenient = !is_units && request.rootless && request.cgroups_path.is_empty();
     if !lenient {
         host.check_any()?;
     }
@@ -201,7 +225,15 @@ fn place(host: &Hierarchies, request: &Request<'_>) -> Result<Cgroup> {
         }),
         None => None,
     };
-    Ok(Cgroup { driver: Driver::Fs, v1, unified, v2: !hybrid, rootless: request.rootless, lenient })
+    Ok(Cgroup {
+        driver: Driver::Fs,
+        unit: None,
+        v1,
+        unified,
+        v2: !hybrid,
+        rootless: request.rootless,
+        lenient,
+    })
 }
 
 #[cfg(test)]
@@ -289,13 +321,8 @@ mod tests {
     }
 
     #[test]
-    fn systemd_and_the_root_cgroup_are_refused() {
+    fn the_root_cgroup_is_refused() {
         let host = Hierarchies::test_v2(&[]);
-        let systemd = Request { systemd: true, ..request("a:b:c", None) };
-        assert_eq!(
-            CgroupPlan::new(&host, &systemd).unwrap_err().to_string(),
-            "--systemd-cgroup: not supported yet"
-        );
         assert_eq!(
             CgroupPlan::new(&host, &request("/..", None)).unwrap_err().to_string(),
             r#"linux.cgroupsPath: "/.." is the root cgroup"#

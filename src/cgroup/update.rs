@@ -5,10 +5,11 @@
 use nix::errno::Errno;
 
 use super::Cgroup;
+use super::cpu;
 use super::dir::Dir;
 use super::hierarchy::Hierarchies;
 use super::plan;
-use super::writes::{self, Write};
+use super::writes::{self, Write, Writes};
 use crate::bail;
 use crate::error::{Context, Result};
 use crate::log;
@@ -26,9 +27,12 @@ impl Cgroup {
             self.complete(&mut resources)?;
         }
         let host = self.as_hierarchies()?;
-        let writes = plan::writes(&host, &resources)?;
+        let mut writes = plan::writes(&host, &resources)?;
         if self.is_none() && !writes.list.is_empty() {
             bail!("linux.resources: cannot set limits: container could not join or create cgroup");
+        }
+        if self.is_units() {
+            cpu::round(&mut writes.list)?;
         }
         writes.list.iter().try_for_each(|write| plan::check_mounted(&host, write))?;
         for property in &writes.ignored {
@@ -42,6 +46,9 @@ impl Cgroup {
             done.push((dir.path().to_owned(), undo));
             outcome
         });
+        // After the files: these say what is wrong, and systemd writes them once more.
+        let outcome = outcome.and_then(|()| self.set_unit(&list));
+        let is_unit_set = outcome.is_ok();
         let outcome = outcome.and_then(|()| then());
         if outcome.is_err() {
             for (path, undo) in done.iter().rev() {
@@ -49,8 +56,17 @@ impl Cgroup {
                     writes::restore(&dir, undo);
                 }
             }
+            if is_unit_set {
+                let old = done.into_iter().flat_map(|(_, undo)| undo).collect();
+                // The first error is the one to report.
+                let _ = self.set_unit(&Writes::of_files(old).list);
+            }
         }
         outcome
+    }
+
+    fn set_unit(&self, list: &[Write]) -> Result<()> {
+        self.unit.as_ref().map_or(Ok(()), |unit| unit.set(list))
     }
 
     /// v2 keeps in one file what config.json has in two: what was not asked for is read back.

@@ -76,6 +76,15 @@ impl Writes {
         self.list.last_mut().expect("a write was just pushed")
     }
 
+    /// What was in files.
+    pub(crate) fn of_files(files: Vec<(String, String)>) -> Self {
+        let mut writes = Self::default();
+        for (file, value) in files {
+            writes.push("", file, value);
+        }
+        writes
+    }
+
     /// Notes a property that has no effect here, if it was asked for.
     pub(crate) fn ignore(&mut self, property: &'static str, asked: bool) {
         if asked {

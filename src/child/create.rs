@@ -26,6 +26,10 @@ pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Inf
     // Host mounts visible, ids perhaps not mapped.
     let owes_pid = plan.born.owes_pid;
     namespace::enter(&plan.entry, owes_pid, plan.root_ids, link, me)?;
+    if !plan.born.is_placed {
+        // What is cloned and made from here on has its place by it.
+        link.ask(Ask::Placed)?;
+    }
     if plan.entry.refork || owes_pid {
         stage::refork(if plan.entry.refork { plan.entry.late } else { 0 }, link, me)?;
     } else if plan.root_ids.is_some() {
@@ -35,9 +39,6 @@ pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Inf
     sys::setsid(me)?;
     if plan.entry.cgroup {
         // The cgroup that it is in now becomes the namespace's root.
-        if !plan.born.is_placed {
-            link.ask(Ask::Placed)?;
-        }
         sys::ns::unshare(namespace::CGROUP.flag, me).context(|| "make a cgroup namespace")?;
     }
     if let Some(keyring) = &plan.keyring {

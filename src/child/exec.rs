@@ -8,18 +8,23 @@ use super::{Voice, die_with_parent, stage, tail};
 use crate::error::{Context, Result};
 use crate::namespace::{self, PID};
 use crate::plan::exec::Plan;
+use crate::sync::Ask;
 use crate::sys::{self, Inside};
 
 /// From the clone to execve.
 pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Infallible> {
     die_with_parent(me)?;
     plan.cgroup.doors.enter(me)?;
+    if !plan.born.is_placed {
+        // While it is still of the caller's user: another's may not be moved.
+        voice.link().ask(Ask::Placed)?;
+    }
     plan.finish.limits.apply_before_user_namespace(me)?;
     if plan.root_ids.is_some() {
         plan.finish.limits.raise_own(me)?;
     }
     // All at once: the rights to each are those from before, which no order would add to.
-    let join = plan.join | if plan.owes_pid { PID.flag } else { 0 };
+    let join = plan.join | if plan.born.owes_pid { PID.flag } else { 0 };
     if join != 0 {
         sys::ns::setns(plan.init.as_fd(), join, me)
             .context(|| "join the container's namespaces")?;
@@ -33,7 +38,7 @@ pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Inf
         // The change of user has cleared it.
         die_with_parent(me)?;
     }
-    if plan.owes_pid {
+    if plan.born.owes_pid {
         stage::refork(0, voice.link(), me)?;
     }
     sys::setsid(me)?;

@@ -16,7 +16,7 @@ pub(crate) fn features() -> Result<ExitCode> {
         mount_options: rootfs::names(),
         namespaces: namespace::KINDS.iter().map(|kind| kind.oci).collect(),
         capabilities: capabilities.iter().map(String::as_str).collect(),
-        cgroup: Cgroup { v1: true, v2: true, systemd: false, systemd_user: false, rdma: true },
+        cgroup: Cgroup { v1: true, v2: true, systemd: true, systemd_user: true, rdma: true },
         seccomp: Seccomp {
             actions: seccomp::known_actions().collect(),
             operators: seccomp::known_operators().collect(),
@@ -35,7 +35,7 @@ pub(crate) fn features() -> Result<ExitCode> {
             ("io.github.creel.commit", option_env!("CREEL_COMMIT").unwrap_or("unknown")),
             ("io.github.creel.checkpoint.enabled", "false"),
         ],
-        unsafe_annotations: Vec::new(),
+        unsafe_annotations: vec!["org.systemd.property."],
     };
     print(&render(&tables))?;
     Ok(ExitCode::SUCCESS)

@@ -10,7 +10,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, SFlag};
 
 use super::serve;
-use super::spawn::{self, Init, Place};
+use super::spawn::{self, Born, Init, Place};
 use crate::child;
 use crate::error::{Context, Result};
 use crate::hooks::Hooks;
@@ -62,7 +62,7 @@ impl Undo {
 impl Drop for Undo {
     fn drop(&mut self) {
         let Some(container) = self.container.take() else { return };
-        let undone = match self.has_cgroup {
+        let undone = match self.has_cgroup || container.facts.cgroup.has_unit() {
             true => crate::commands::delete::release(&container),
             false => container.remove(),
         };
@@ -93,19 +93,23 @@ pub(crate) fn create(
             notify.listen()?;
         }
     }
-    make_cgroup(&mut plan, undo.container.as_mut().expect("there until `keep`"))?;
-    undo.has_cgroup = true;
+    // systemd makes it when the process is there.
+    let is_units = plan.cgroup_place.is_units();
+    if !is_units {
+        make_cgroup(&mut plan, undo.container.as_mut().expect("there until `keep`"))?;
+        undo.has_cgroup = true;
+    }
     make_resctrl(&mut plan, undo.container.as_mut().expect("there until `keep`"))?;
     let fifo = plan.waits_for_start.then(|| make_fifo(undo.container())).transpose()?;
-    let cgroup = plan.cgroup_place.clone_into()?;
-    plan.doors = Some(plan.cgroup_place.doors()?);
+    let cgroup = if is_units { None } else { plan.cgroup_place.clone_into()? };
+    plan.doors = if is_units { None } else { Some(plan.cgroup_place.doors()?) };
     let time_offsets = plan.time_offsets.text().map(str::to_owned);
     let place =
         Place { cgroup: cgroup.as_ref().map(AsFd::as_fd), time_offsets: time_offsets.as_deref() };
     let entry = Rc::clone(&plan.entry);
     let lock = sys::fd::number(undo.container().dir().as_fd());
     let (mut init, link) = spawn::spawn(&entry, &place, |link, me, born| {
-        plan.born = born;
+        plan.born = Born { is_placed: born.is_placed && !is_units, ..born };
         // The lock is of whoever has the descriptor: this copy must not hold it for the container.
         sys::fd::close_inherited(lock);
         child::main(link, fifo, &me, |voice, me| {
@@ -118,7 +122,7 @@ pub(crate) fn create(
     container.record_init(init.pid)?;
     serve::join_resctrl(container, &init)?;
     log::debug(|| format!("init is process {}", init.pid));
-    serve::until_ready(&plan, container, &mut init, &link)?;
+    serve::until_ready(&mut plan, container, &mut init, &link)?;
     Ok((Created { init, link, undo }, plan))
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn exec(
     let (mut init, link) = {
         let plan = &mut plan;
         let body = |link, me: crate::sys::Inside, born: Born| {
-            plan.owes_pid = born.owes_pid;
+            plan.born = born;
             child::main(link, None, &me, |voice, me| {
                 signals.map_or(Ok(()), |signals| signals.restore(me))?;
                 child::exec::run(plan, voice, me)
@@ -43,22 +43,35 @@ pub(crate) fn exec(
         };
         spawn::spawn(&entry, &place, body)?
     };
-    if init.born.owes_pid {
-        follow(&mut init, &link, container)?;
-    }
     plan.affinity.apply_initial(init.pid)?;
     if !init.born.is_placed {
         plan.cgroup.join(init.pid)?;
+        expect(&init, &link, container, |message| matches!(message, Message::Ask(Ask::Placed)))?;
+        link.done()?;
+    }
+    if init.born.owes_pid {
+        follow(&mut init, &link, container)?;
     }
     if let Some(group) = &container.facts.resctrl {
         group.join(init.pid)?;
     }
     plan.affinity.apply_final(init.pid)?;
     plan.finish.limits.apply_oom_score_adj(init.pid)?;
+    expect(&init, &link, container, |message| matches!(message, Message::Ask(Ask::Ready)))?;
+    Ok(Entered { init, link, listener })
+}
+
+/// The next message, which must be that one.
+fn expect(
+    init: &Init,
+    link: &ParentLink,
+    container: &Container,
+    is_it: impl Fn(&Message) -> bool,
+) -> Result<Message> {
     match link.next()? {
-        Message::Ask(Ask::Ready) => Ok(Entered { init, link, listener }),
+        message if is_it(&message) => Ok(message),
         Message::Tell(Tell::Failed(error)) => Err(error),
-        Message::End => Err(serve::died(&init, &container.facts.cgroup)),
+        Message::End => Err(serve::died(init, &container.facts.cgroup)),
         Message::Ask(..) | Message::Tell(Tell::Forked { .. }) => {
             Err(Error::text("a message from the process is out of place"))
         }

@@ -19,7 +19,7 @@ use crate::sync::{Ask, Message, ParentLink, Tell};
 
 /// Answers until the clone is ready. Its last request, if `Ask::Ready`, is left to the caller.
 pub(crate) fn until_ready(
-    plan: &Plan,
+    plan: &mut Plan,
     container: &mut Container,
     init: &mut Init,
     link: &ParentLink,
@@ -27,7 +27,7 @@ pub(crate) fn until_ready(
     // The maps first where the clone can't do anything before; everything else waits for its place.
     let maps_first = plan.entry.needs_map && !plan.entry.refork && !plan.entry.late_user;
     if !maps_first {
-        place(plan, init)?;
+        place(plan, container, init)?;
     }
     let mut is_placed = !maps_first;
     let mut is_limited = false;
@@ -37,7 +37,7 @@ pub(crate) fn until_ready(
                 map(plan, init)?;
                 link.done()?;
                 if !is_placed {
-                    place(plan, init)?;
+                    place(plan, container, init)?;
                     is_placed = true;
                 }
             }
@@ -116,8 +116,14 @@ pub(super) fn join_resctrl(container: &Container, init: &Init) -> Result<()> {
     container.facts.resctrl.as_ref().map_or(Ok(()), |group| group.join(init.pid))
 }
 
-fn place(plan: &Plan, init: &Init) -> Result<()> {
-    if !init.born.is_placed {
+fn place(plan: &mut Plan, container: &mut Container, init: &Init) -> Result<()> {
+    if plan.cgroup_place.is_units() {
+        let outcome = plan.cgroup_place.start(&mut plan.cgroup, init.pid);
+        // Also of a unit that failed: it is to be cleared.
+        container.facts.cgroup = plan.cgroup_place.clone();
+        outcome?;
+        container.save()?;
+    } else if !init.born.is_placed {
         plan.cgroup_place.join(init.pid)?;
     }
     // The mask of whoever runs creel is not the container's.

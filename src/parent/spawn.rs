@@ -99,7 +99,7 @@ pub(crate) fn spawn(
     let mut request = CloneRequest { flags: CloneFlagsBits(entry.clone), cgroup: place.cgroup };
     let forked = match clone3(&request) {
         // A cgroup that takes no process by clone (threaded, busy with sub-cgroups, out of a delegated
-        // one): the caller joins it by writing, or hears from that why not.
+        // one): the caller joins it otherwise, or hears from that why not.
         Err(Errno::EBUSY | Errno::EOPNOTSUPP | Errno::EINVAL | Errno::EACCES)
             if request.cgroup.is_some() =>
         {

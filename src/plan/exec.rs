@@ -15,6 +15,7 @@ use crate::limits::Limits;
 use crate::namespace::{self, Entry, KINDS, is_own};
 use crate::oci;
 use crate::parent::affinity::Affinity;
+use crate::parent::spawn::Born;
 use crate::state::Container;
 
 /// What the command line adds.
@@ -33,8 +34,9 @@ pub(crate) struct Plan {
     /// All namespaces to join at once through init's pidfd.
     pub join: u64,
     pub init: OwnedFd,
-    /// The parent was not allowed to enter the pid namespace: the process does, and clones once more.
-    pub owes_pid: bool,
+    /// Not placed: it waits until it is. Where the parent was not allowed to enter the pid namespace,
+    /// the process does, and clones once more.
+    pub born: Born,
     /// The root directory, where no mount namespace leads to it.
     pub root: Option<OwnedFd>,
     pub root_ids: Option<(u32, u32)>,
@@ -81,7 +83,7 @@ impl Plan {
         Ok(Self {
             entry,
             join,
-            owes_pid: false,
+            born: Born::default(),
             root,
             root_ids: has_user.then(|| super::root_ids(linux, process)),
             keyring: Keyring::plan(&container.facts.id, container.facts.no_new_keyring, has_user)?,

@@ -163,7 +163,7 @@ fn plan_cgroup(
     linux: &oci::Linux<'_>,
     request: &Request<'_>,
 ) -> Result<CgroupPlan> {
-    CgroupPlan::new(
+    let mut plan = CgroupPlan::new(
         &Hierarchies::detect()?,
         &cgroup::Request {
             id: request.id,
@@ -172,14 +172,18 @@ fn plan_cgroup(
             nodes: &linux.devices,
             strict_devices: rules::is_set(spec, rules::STRICT_DEVICES),
             systemd: request.systemd_cgroup,
-            rootless: request.rootless.unwrap_or_else(is_rootless),
+            rootless: request.rootless.unwrap_or_else(|| is_rootless(request.systemd_cgroup)),
         },
-    )
+    )?;
+    plan.annotate(&spec.annotations)?;
+    Ok(plan)
 }
 
-/// `--rootless auto`, by runc's rule: whether cgroups may be out of reach.
-fn is_rootless() -> bool {
-    !nix::unistd::geteuid().is_root() || namespace::is_in_user_namespace()
+/// `--rootless auto`, by runc's rule: whether cgroups may be out of reach. systemd's manager in a user
+/// namespace may be root's there, or that of the user whose namespace it is.
+fn is_rootless(systemd: bool) -> bool {
+    !nix::unistd::geteuid().is_root()
+        || namespace::is_in_user_namespace() && (!systemd || cgroup::is_users_session())
 }
 
 /// crun's annotation, which Podman's `--group-add keep-groups` sets: being there is enough.

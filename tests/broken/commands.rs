@@ -224,8 +224,11 @@ pub(crate) fn lines() -> Vec<Case> {
             .unlogged()
             .says("invalid log-format: xml"),
         case("systemd-cgroup")
+            .set("/linux/cgroupsPath", json!("/docker/x"))
             .command(&["--systemd-cgroup", "create", "{ID}"])
-            .says("--systemd-cgroup: not supported yet"),
+            .says(
+                r#"linux.cgroupsPath: expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got "/docker/x" instead"#,
+            ),
         case("checkpoint")
             .before(RUN)
             .stays("running")
