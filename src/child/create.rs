@@ -30,6 +30,7 @@ pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Inf
         // What is cloned and made from here on has its place by it.
         link.ask(Ask::Placed)?;
     }
+    child::hide(me)?;
     if plan.entry.refork || owes_pid {
         stage::refork(if plan.entry.refork { plan.entry.late } else { 0 }, link, me)?;
     } else if plan.root_ids.is_some() {

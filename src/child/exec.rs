@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::os::fd::AsFd;
 
-use super::{Voice, die_with_parent, stage, tail};
+use super::{Voice, die_with_parent, hide, stage, tail};
 use crate::error::{Context, Result};
 use crate::namespace::{self, PID};
 use crate::plan::exec::Plan;
@@ -20,6 +20,8 @@ pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Inf
         voice.link().ask(Ask::Placed)?;
     }
     plan.finish.limits.apply_before_user_namespace(me)?;
+    // The container's processes see this one already.
+    hide(me)?;
     if plan.root_ids.is_some() {
         plan.finish.limits.raise_own(me)?;
     }

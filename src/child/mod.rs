@@ -93,6 +93,20 @@ pub(crate) fn die_with_parent(_: &Inside) -> Result<()> {
     Ok(())
 }
 
+/// Until execve, no process of the container traces this one or opens its memory or descriptors
+/// (CVE-2016-9962): not even one with the same ids and capabilities, or root of its user namespace.
+/// From here on an unprivileged parent cannot write to its files in /proc either.
+pub(crate) fn hide(_: &Inside) -> Result<()> {
+    sys::prctl(libc::PR_SET_DUMPABLE, 0).context(|| "prctl PR_SET_DUMPABLE")?;
+    Ok(())
+}
+
+/// Takes `hide` back.
+pub(crate) fn show(_: &Inside) -> Result<()> {
+    sys::prctl(libc::PR_SET_DUMPABLE, 1).context(|| "prctl PR_SET_DUMPABLE")?;
+    Ok(())
+}
+
 /// The container outlives the runtime.
 pub(crate) fn forget_parent(_: &Inside) -> Result<()> {
     sys::prctl(libc::PR_SET_PDEATHSIG, 0).context(|| "prctl PR_SET_PDEATHSIG")?;

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use super::process::Process;
 use super::rootfs::{Entered, Proc, Rootfs};
 use super::{Voice, forget_parent};
-use crate::child::seccomp::Filter;
+use crate::child::{self, seccomp::Filter};
 use crate::error::{Context, Error, Result};
 use crate::hooks::{DefaultEnv, Hooks, Point};
 use crate::limits::Limits;
@@ -25,6 +25,8 @@ pub(crate) struct Finish {
     pub limits: Limits,
     /// startContainer hooks run just before the program, with this container's facts.
     pub hooks: Option<(Hooks, Facts)>,
+    /// Of the host, or of the user namespace that creel runs in.
+    pub parent_is_root: bool,
 }
 
 impl Finish {
@@ -117,11 +119,8 @@ pub(crate) fn labels(process: &Process, needs_proc: bool, me: &Inside) -> Result
     }
     let proc = Proc::open(me)?;
     if process.label.is_set() {
-        // /proc/self of a process that cannot be dumped belongs to the host's root.
-        sys::prctl(libc::PR_SET_DUMPABLE, 1).context(|| "prctl PR_SET_DUMPABLE")?;
         process.label.apply_apparmor(proc.fd(), me)?;
         process.label.apply_selinux(proc.fd(), me)?;
-        sys::prctl(libc::PR_SET_DUMPABLE, 0).context(|| "prctl PR_SET_DUMPABLE")?;
     }
     Ok(Some(proc))
 }
@@ -143,6 +142,9 @@ fn wait_for_start(
 ) -> Result<()> {
     if voice.fifo().is_none() {
         voice.link().ask(Ask::Ready)?;
+        if finish.notifies() {
+            close_before_wait(process.fds.end(), voice, me)?;
+        }
         return load(process, finish, voice, me);
     }
     // `kill` ends a created container too.
@@ -188,9 +190,14 @@ fn wait_for_byte(voice: &Voice) -> Result<()> {
 /// The filter, and the capability that it took goes.
 fn load(process: &Process, finish: &Finish, voice: &mut Voice, me: &Inside) -> Result<()> {
     let Some(filter) = &finish.filter else { return Ok(()) };
-    match filter.listener {
-        None => drop(filter.load(me)?),
-        Some(_) => load_and_hand_over(filter, voice, me)?,
+    if filter.listener.is_none() {
+        drop(filter.load(me)?);
+    } else {
+        if !finish.parent_is_root {
+            // Else it may not take the listener. Nothing of the host is open any more.
+            child::show(me)?;
+        }
+        load_and_hand_over(filter, voice, me)?;
     }
     if needs_admin(process, finish) {
         process.caps.apply(me)?;

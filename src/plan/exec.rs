@@ -103,7 +103,12 @@ impl Plan {
                     env: Vec::new(),
                 },
             )?,
-            finish: Finish { filter, limits, hooks: None },
+            finish: Finish {
+                filter,
+                limits,
+                hooks: None,
+                parent_is_root: nix::unistd::geteuid().is_root(),
+            },
             init,
         })
     }
