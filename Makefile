@@ -5,7 +5,7 @@ CREEL   := build/creel
 PREFIX  ?= /usr/local
 export CREEL_COMMIT := $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo -dirty)
 
-.PHONY: help demo build install lint test test-unit test-integration test-conformance test-e2e test-vm bench clean
+.PHONY: help demo build install lint test test-unit test-integration test-cve test-conformance test-e2e test-vm bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -35,6 +35,9 @@ test-unit: ## unit tests; those that need root say SKIP without it
 
 test-integration: build ## real containers, as root
 	RUNTIME=$(CURDIR)/$(CREEL) cargo test --locked --test '*'
+
+test-cve: build ## the CVE suite; RUNTIME= takes any runtime, CVE= its options (CVE=--help)
+	RUNTIME=$${RUNTIME:-$(CURDIR)/$(CREEL)} cargo test --locked --test cve -- --no-weak $(CVE)
 
 test-conformance: build ## one case per rule of runtime-spec; RUNTIME= takes any runtime
 	RUNTIME=$${RUNTIME:-$(CURDIR)/$(CREEL)} runtime-tools-tests/run.sh
