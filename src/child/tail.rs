@@ -30,6 +30,15 @@ pub(crate) struct Finish {
 }
 
 impl Finish {
+    /// In the parent.
+    pub(crate) fn new(
+        filter: Option<Filter>,
+        limits: Limits,
+        hooks: Option<(Hooks, Facts)>,
+    ) -> Self {
+        Self { filter, limits, hooks, parent_is_root: nix::unistd::geteuid().is_root() }
+    }
+
     /// Whether there is a seccomp agent to hand a listener to.
     fn notifies(&self) -> bool {
         self.filter.as_ref().is_some_and(|filter| filter.listener.is_some())

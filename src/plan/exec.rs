@@ -103,12 +103,7 @@ impl Plan {
                     env: Vec::new(),
                 },
             )?,
-            finish: Finish {
-                filter,
-                limits,
-                hooks: None,
-                parent_is_root: nix::unistd::geteuid().is_root(),
-            },
+            finish: Finish::new(filter, limits, None),
             init,
         })
     }

@@ -131,12 +131,7 @@ impl Plan {
             born: Born::default(),
             new_network: namespaces.is_new(&namespace::NETWORK),
             uts: Uts::plan(spec)?,
-            finish: Finish {
-                filter,
-                limits,
-                hooks: start_hooks,
-                parent_is_root: nix::unistd::geteuid().is_root(),
-            },
+            finish: Finish::new(filter, limits, start_hooks),
             entry: Rc::new(namespaces.entry()),
             cgroup_place: facts.cgroup.clone(),
             waits_for_start: request.waits_for_start,
