@@ -6,8 +6,8 @@ use std::os::unix::net::UnixListener;
 
 use super::common::{Bundle, Run, json};
 
-/// `create` of a container with a terminal.
-pub(crate) fn create(bundle: &mut Bundle) -> Run {
+/// `create` of a container with a terminal, which hangs up when the listener goes.
+pub(crate) fn create(bundle: &mut Bundle) -> (Run, UnixListener) {
     bundle.set("/process/terminal", json!(true));
     bundle.write();
     let socket = bundle.dir.join("console");
@@ -15,6 +15,5 @@ pub(crate) fn create(bundle: &mut Bundle) -> Run {
     let listener = UnixListener::bind(&socket).expect("a socket");
     let socket = socket.to_str().expect("UTF-8");
     let run = bundle.runtime(&["create", "--console-socket", socket, bundle.id()]);
-    drop(listener);
-    run
+    (run, listener)
 }

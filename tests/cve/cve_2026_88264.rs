@@ -34,10 +34,10 @@ fn run(arena: &Arena) -> Outcome {
             json!({"destination": "/dev/pts", "type": "devpts",
             "source": "devpts", "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666"]}),
         );
-        console::create(&mut bundle).ok();
+        console::create(&mut bundle).0.ok();
         delete(&bundle);
         replace_by_link(&bundle.rootfs().join("dev/console"), target);
-        refused += u32::from(console::create(&mut bundle).code != 0);
+        refused += u32::from(console::create(&mut bundle).0.code != 0);
         delete(&bundle);
         arena.untouched()?;
     }

@@ -21,7 +21,9 @@ mod cve_2016_3697;
 mod cve_2016_9962;
 mod cve_2019_16884;
 mod cve_2019_18837;
+mod cve_2019_19921;
 mod cve_2019_5736;
+mod cve_2021_30465;
 mod cve_2021_43784;
 mod cve_2022_24769;
 mod cve_2022_27650;
@@ -30,11 +32,15 @@ mod cve_2023_25809;
 mod cve_2023_27561;
 mod cve_2023_28642;
 mod cve_2024_21626;
+mod cve_2024_45310;
 mod cve_2025_24965;
 mod cve_2025_27612;
 mod cve_2025_31133;
+mod cve_2025_52565;
+mod cve_2025_52881;
 mod cve_2025_54867;
 mod cve_2025_62161;
+mod cve_2025_62596;
 mod cve_2026_30892;
 mod cve_2026_41579;
 mod cve_2026_47766;
@@ -51,7 +57,9 @@ const CASES: &[Case] = &[
     cve_2016_9962::CASE,
     cve_2019_16884::CASE,
     cve_2019_18837::CASE,
+    cve_2019_19921::CASE,
     cve_2019_5736::CASE,
+    cve_2021_30465::CASE,
     cve_2021_43784::CASE,
     cve_2022_24769::CASE,
     cve_2022_27650::CASE,
@@ -60,11 +68,15 @@ const CASES: &[Case] = &[
     cve_2023_27561::CASE,
     cve_2023_28642::CASE,
     cve_2024_21626::CASE,
+    cve_2024_45310::CASE,
     cve_2025_24965::CASE,
     cve_2025_27612::CASE,
     cve_2025_31133::CASE,
+    cve_2025_52565::CASE,
+    cve_2025_52881::CASE,
     cve_2025_54867::CASE,
     cve_2025_62161::CASE,
+    cve_2025_62596::CASE,
     cve_2026_30892::CASE,
     cve_2026_41579::CASE,
     cve_2026_47766::CASE,
