@@ -5,7 +5,7 @@ CREEL   := build/creel
 PREFIX  ?= /usr/local
 export CREEL_COMMIT := $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo -dirty)
 
-.PHONY: help demo build install lint test test-unit test-integration test-cve test-conformance test-e2e test-vm bench clean
+.PHONY: help demo build install lint test test-unit test-integration test-cve test-conformance test-e2e test-vm crash-matrix bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -48,6 +48,9 @@ test-e2e: build ## under containerd, and under Podman where it is installed
 
 test-vm: ## the suite in a virtual machine (cgroup v2, systemd): not there yet
 	@echo "make test-vm: not there yet: the virtual machine comes with the cgroup issue" >&2; exit 1
+
+crash-matrix: build ## every system call killed at and made to fail (docs/reliability.md); some minutes
+	hack/crash-matrix/matrix.py --runtime $(CREEL) $(CRASH)
 
 bench: build ## creel beside crun, runc and youki as installed, and the kernel's own work
 	@hack/deps.sh run bench

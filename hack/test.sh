@@ -19,6 +19,7 @@ ring "unit tests" cargo test --locked --quiet --bin creel
 if [ "$(id -u)" = 0 ]; then
     ring "integration tests (real containers)" cargo test --locked --quiet --test '*'
     ring "conformance (runtime-spec, case by case)" runtime-tools-tests/run.sh
+    ring "crash matrix (a sample)" hack/crash-matrix/matrix.py --runtime "$RUNTIME" --every 25
     if command -v podman >/dev/null && command -v conmon >/dev/null; then
         ring "Podman, end to end" tests/e2e/podman.sh
     else

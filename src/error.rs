@@ -41,6 +41,8 @@ pub(crate) enum Kind {
     Usage = 4,
     /// The program of `process.args` could not be executed.
     NoExec = 5,
+    /// state.json cannot be understood.
+    Damaged = 6,
 }
 
 impl Kind {
@@ -51,6 +53,7 @@ impl Kind {
             3 => Self::NotRunning,
             4 => Self::Usage,
             5 => Self::NoExec,
+            6 => Self::Damaged,
             _ => Self::Other,
         }
     }

@@ -152,6 +152,16 @@ fn no_such_container() -> Error {
     Error::text("container does not exist").with_kind(Kind::NoSuchContainer)
 }
 
+/// state.json is there and cannot be understood.
+fn damaged(path: &Path, why: &dyn std::fmt::Display) -> Error {
+    Error::text(format!("read {:?}: {why}", path.join(STATE))).with_kind(Kind::Damaged)
+}
+
+/// The copy of config.json in a directory whose state.json is lost or damaged.
+pub(crate) fn orphaned_config(root: &Path, id: &str) -> Option<String> {
+    std::fs::read_to_string(root.join(id).join(CONFIG)).ok()
+}
+
 impl Container {
     /// Makes the directory and writes the first facts: from here on a killed `create` can be cleared.
     /// `check` says whether what the facts name is free, before they name it.
@@ -195,12 +205,15 @@ impl Container {
         let text = match read(&dir, STATE) {
             Ok(text) => text,
             Err(Errno::ENOENT) => return Err(no_such_container()),
+            Err(errno @ (Errno::EISDIR | Errno::EILSEQ)) => {
+                return Err(damaged(&path, &errno));
+            }
             Err(errno) => return Err(errno).context(|| format!("read {:?}", path.join(STATE))),
         };
-        let facts: Facts = serde_json::from_str(&text)
-            .map_err(|e| Error::text(format!("read {:?}: {e}", path.join(STATE))))?;
+        let facts: Facts = serde_json::from_str(&text).map_err(|e| damaged(&path, &e))?;
         if facts.version > VERSION {
-            bail!("read {:?}: format {} is newer than this creel", path.join(STATE), facts.version);
+            let version = facts.version;
+            return Err(damaged(&path, &format!("format {version} is newer than this creel")));
         }
         Ok(Self { facts, path, dir })
     }
@@ -274,12 +287,16 @@ impl Container {
     }
 
     /// Whether init lives: the pid is there, was started when ours was, and is no zombie.
-    pub(crate) fn has_init(&self) -> bool {
+    ///
+    /// # Errors
+    /// What keeps from looking: "I cannot see it" is not "it is gone".
+    pub(crate) fn has_init(&self) -> Result<bool> {
         if self.facts.pid <= 0 {
-            return false;
+            return Ok(false);
         }
-        matches!(process_of(Pid::from_raw(self.facts.pid)),
-            Ok(Some(process)) if process.start_time == self.facts.start_time && !process.is_dead)
+        let process = process_of(Pid::from_raw(self.facts.pid))
+            .context(|| format!("read /proc/{}/stat", self.facts.pid))?;
+        Ok(process.is_some_and(|p| p.start_time == self.facts.start_time && !p.is_dead))
     }
 
     /// A descriptor for init that cannot hit a stranger: opened first, then checked.
@@ -296,7 +313,7 @@ impl Container {
             Err(Errno::ESRCH) => return Err(gone()),
             Err(errno) => return Err(errno).context(|| format!("pidfd_open {}", self.facts.pid)),
         };
-        if self.has_init() { Ok(pidfd) } else { Err(gone()) }
+        if self.has_init()? { Ok(pidfd) } else { Err(gone()) }
     }
 
     /// The status, from facts: frozen, init, exec.fifo.
@@ -308,7 +325,7 @@ impl Container {
         if self.facts.cgroup.is_frozen()? {
             return Ok(Status::Paused);
         }
-        if !self.has_init() {
+        if !self.has_init()? {
             return Ok(Status::Stopped);
         }
         Ok(if self.has_fifo() { Status::Created } else { Status::Running })

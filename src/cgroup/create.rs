@@ -29,6 +29,14 @@ struct Made {
 /// The directories that were made, outermost first, as (mount point, path below it).
 type Undo = Vec<(String, String)>;
 
+/// Removes again what was made since `mark`.
+fn undo_from(undo: &mut Undo, mark: usize) {
+    for (mount, path) in undo.drain(mark..).rev() {
+        // What can't be removed now has been taken over by somebody else.
+        let _ = std::fs::remove_dir(join(&mount, &path));
+    }
+}
+
 /// Whether the kernel said "you may not" in one of its ways.
 fn is_permission(errno: Option<Errno>) -> bool {
     matches!(errno, Some(Errno::EPERM | Errno::EACCES | Errno::EROFS))
@@ -43,7 +51,7 @@ impl Cgroup {
         }
         let mut undo = Undo::new();
         let outcome = self.check_unused().and_then(|()| self.create_all(plan, &mut undo));
-        undone(outcome, &undo)
+        undone(outcome, undo)
     }
 
     /// With systemd: starts the unit with the process in it, and does there what `create` does.
@@ -60,7 +68,7 @@ impl Cgroup {
         self.lift_late(plan)?;
         let mut undo = Undo::new();
         let outcome = self.create_all(plan, &mut undo).and_then(|()| self.join(pid));
-        undone(outcome, &undo)
+        undone(outcome, undo)
     }
 
     /// What systemd has set already and would be in the way until `apply_late`.
@@ -149,6 +157,7 @@ impl Cgroup {
     fn create_v1(&mut self, plan: &CgroupPlan, undo: &mut Undo) -> Result<()> {
         let mut kept = Vec::new();
         for place in std::mem::take(&mut self.v1) {
+            let mark = undo.len();
             match create_one_v1(&place, plan, undo) {
                 Ok(made) => {
                     if place.has("devices") {
@@ -159,8 +168,10 @@ impl Cgroup {
                     }
                     kept.push(place);
                 }
-                Err(_) if place.optional => {}
-                Err(error) if self.lenient && is_permission(error.errno()) => {}
+                Err(_) if place.optional => undo_from(undo, mark),
+                Err(error) if self.lenient && is_permission(error.errno()) => {
+                    undo_from(undo, mark);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -186,6 +197,7 @@ impl Cgroup {
         let hybrid = !self.v2;
         let mine: Vec<&Write> =
             plan.early.iter().filter(|w| self.path(w.controller()).is_none()).collect();
+        let mark = undo.len();
         let outcome = make_v2(&place, plan, undo)
             .context(|| format!("make cgroup {}", place.path))
             .and_then(|made| {
@@ -195,7 +207,10 @@ impl Cgroup {
         let made = match outcome {
             Ok(made) => made,
             // As on runc: beside v1 it is only for counting, unless it has a limit to keep.
-            Err(_) if hybrid && mine.is_empty() => return Ok(()),
+            Err(_) if hybrid && mine.is_empty() => {
+                undo_from(undo, mark);
+                return Ok(());
+            }
             Err(error) if self.lenient && is_permission(error.errno()) => {
                 if plan.writes().next().is_none() {
                     return Ok(());
@@ -229,12 +244,9 @@ impl Cgroup {
     }
 }
 
-/// What can't be removed now has been taken over by somebody else.
-fn undone(outcome: Result<()>, undo: &Undo) -> Result<()> {
+fn undone(outcome: Result<()>, mut undo: Undo) -> Result<()> {
     if outcome.is_err() {
-        for (mount, path) in undo.iter().rev() {
-            let _ = std::fs::remove_dir(join(mount, path));
-        }
+        undo_from(&mut undo, 0);
     }
     outcome
 }

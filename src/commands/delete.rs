@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::ExitCode;
 use crate::bail;
 use crate::cli::args::Globals;
-use crate::error::{Context, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::Hooks;
 use crate::state::{self, Container, Op, Status};
 use crate::{log, oci, sys};
@@ -20,14 +20,17 @@ pub(crate) fn delete(globals: &Globals, id: &str, force: bool) -> Result<ExitCod
     let container = match Container::load(&globals.root, id) {
         Ok(container) => container,
         Err(error) if error.kind() == Kind::NoSuchContainer => {
-            // A create that was killed before it wrote anything.
-            state::remove_directory(&globals.root.join(id))?;
+            match state::orphaned_config(&globals.root, id) {
+                Some(config) if force => clear_by_config(globals, id, &config, &error)?,
+                Some(_) => {}
+                // A create that was killed before it wrote anything.
+                None => state::remove_directory(&globals.root.join(id))?,
+            }
             return if force { Ok(ExitCode::SUCCESS) } else { Err(error) };
         }
-        Err(error) if force => {
-            // state.json is damaged: the directory is all that is known.
-            state::remove_directory(&globals.root.join(id))?;
-            log::warn(&format!("{error}: only the state directory is removed"));
+        Err(error) if force && error.kind() == Kind::Damaged => {
+            let config = state::orphaned_config(&globals.root, id).unwrap_or_default();
+            clear_by_config(globals, id, &config, &error)?;
             return Ok(ExitCode::SUCCESS);
         }
         Err(error) => return Err(error),
@@ -44,16 +47,35 @@ pub(crate) fn delete(globals: &Globals, id: &str, force: bool) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
+/// Without a readable state.json: what the saved config.json says of the cgroup, and the directory.
+fn clear_by_config(globals: &Globals, id: &str, config: &str, why: &Error) -> Result<()> {
+    match crate::plan::cgroup_of_config(config, id, globals.systemd_cgroup) {
+        Ok(cgroup) => {
+            log::warn(&format!("{why}: cleared by the saved config.json"));
+            cgroup.kill(libc::SIGKILL)?;
+            cgroup.destroy().context(|| "remove the container's cgroup")?;
+        }
+        Err(error) => log::warn(&format!(
+            "{why}; config.json: {error}: only the state directory is removed, processes may be left"
+        )),
+    }
+    state::remove_directory(&globals.root.join(id))
+}
+
 /// Kills everything in the container and waits for init's end.
 pub(super) fn end(container: &Container) -> Result<()> {
-    let init = container.init_pidfd();
-    if let Ok(init) = &init {
+    let init = match container.init_pidfd() {
+        Ok(init) => Some(init),
+        Err(error) if error.kind() == Kind::NotRunning => None,
+        Err(error) => return Err(error),
+    };
+    if let Some(init) = &init {
         // ESRCH: it has just ended.
         let _ = sys::pidfd::pidfd_send_signal(init.as_fd(), libc::SIGKILL);
     }
     // A frozen process of v1 dies only when thawed; a shared pid namespace keeps what init started.
     container.facts.cgroup.kill(libc::SIGKILL)?;
-    let Ok(init) = init else { return Ok(()) };
+    let Some(init) = init else { return Ok(()) };
     if !sys::pidfd::wait_exit(init.as_fd(), Some(PATIENCE)).context(|| "wait for init")? {
         let pid = container.facts.pid;
         let state = state::state_letter(nix::unistd::Pid::from_raw(pid)).unwrap_or('?');

@@ -191,6 +191,29 @@ fn keeps_groups(spec: &oci::Spec<'_>) -> bool {
     spec.annotations.contains_key("run.oci.keep_original_groups")
 }
 
+/// The cgroup that a container of this config has been given, limits aside.
+///
+/// # Errors
+/// A config that cannot be understood; a path below the cgroup of whoever ran `create`, which is not
+/// known any more.
+pub(crate) fn cgroup_of_config(config: &str, id: &str, systemd: bool) -> Result<Cgroup> {
+    let spec: oci::Spec<'_> = oci::parse(config)?;
+    let path = spec.linux.map(|linux| linux.cgroups_path).unwrap_or_default();
+    if path.is_empty() {
+        bail!("linux.cgroupsPath is empty: the cgroup depends on who ran create");
+    }
+    let request = cgroup::Request {
+        id,
+        cgroups_path: &path,
+        resources: None,
+        nodes: &[],
+        strict_devices: false,
+        systemd,
+        rootless: is_rootless(systemd),
+    };
+    CgroupPlan::new(&Hierarchies::detect()?, &request).map(|plan| plan.place())
+}
+
 fn plan_rootfs(
     bundle: &Bundle,
     spec: &oci::Spec<'_>,

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Runs a command under ptrace, counts every system call that it and its children make, and at one of them
+ * kills the caller or lets the call fail.
+ *
+ *   inject [-p PID] [-l FILE] [-a P.N.K=kill | -a P.N.K=ERRNO] -- COMMAND ARG...
+ *
+ *   -p PID    trace this process from the start too (the waiting init, for `start`): it is number 1 then
+ *   -l FILE   a line for each call: process number, system call number, how often it has made that call
+ *   -a P.N.K=X  before the K-th (from 0) system call number N of the P-th process (from 0, in order of
+ *             appearance): SIGKILL to it, or skip the call and give it -ERRNO
+ *
+ * A process is followed until it executes a program that is not COMMAND's own: from there on it is the
+ * container's, or a helper's, not the runtime's. What outlives COMMAND runs on, no longer traced. The end
+ * is COMMAND's, by its status or by its signal; 120 is a mistake in the use, 121 a point that was not reached.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MAX_TRACEES 1024
+#define MAX_CALLS 512	/* the highest number of x86_64 is below */
+
+struct tracee {
+	pid_t pid;
+	int number;
+	unsigned calls[MAX_CALLS];
+	int failing;	/* the call is skipped; this is its errno */
+	int counting;	/* past its first execve: the command itself begins as a copy of this program */
+};
+
+static struct tracee tracees[MAX_TRACEES];
+static int tracee_count, next_number;
+static FILE *list;
+static int at_process = -1, at_errno, reached;
+static unsigned at_nr, at_call;
+static struct stat own;
+
+static void die(const char *what)
+{
+	fprintf(stderr, "inject: %s: %s\n", what, strerror(errno));
+	exit(120);
+}
+
+static struct tracee *find(pid_t pid)
+{
+	for (int i = 0; i < tracee_count; i++)
+		if (tracees[i].pid == pid)
+			return &tracees[i];
+	if (tracee_count == MAX_TRACEES) {
+		errno = ENOSPC;
+		die("processes");
+	}
+	struct tracee *t = &tracees[tracee_count++];
+	memset(t, 0, sizeof *t);
+	t->pid = pid;
+	t->number = next_number++;
+	t->counting = t->number > 0;
+	return t;
+}
+
+static void forget(struct tracee *t)
+{
+	*t = tracees[--tracee_count];
+}
+
+/* COMMAND's file, by any name: creel executes itself from a copy of its mount, runc from a bind of it. */
+static int is_own_program(pid_t pid)
+{
+	char path[64];
+	struct stat now;
+
+	snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
+	if (stat(path, &now) != 0)
+		return 0;
+	/* A sealed copy in memory has the size of the original. */
+	return (now.st_ino == own.st_ino && now.st_dev == own.st_dev) || now.st_size == own.st_size;
+}
+
+#ifndef __x86_64__
+#error "x86_64 only: skipping a call and giving it a result are per architecture"
+#endif
+
+static void set_register(pid_t pid, size_t offset, long value)
+{
+	if (ptrace(PTRACE_POKEUSER, pid, offset, value))
+		die("set a register");
+}
+
+/* Returns 0 when the tracee was killed. */
+static int on_call(struct tracee *t)
+{
+	struct __ptrace_syscall_info info;
+
+	if (ptrace(PTRACE_GET_SYSCALL_INFO, t->pid, sizeof info, &info) < 0)
+		return 1;
+	if (info.op == PTRACE_SYSCALL_INFO_EXIT) {
+		if (t->failing) {
+			set_register(t->pid, offsetof(struct user_regs_struct, rax), -t->failing);
+			t->failing = 0;
+		}
+		return 1;
+	}
+	if (info.op != PTRACE_SYSCALL_INFO_ENTRY)
+		return 1;
+	if (!t->counting)
+		return 1;
+	if (info.entry.nr >= MAX_CALLS)
+		return 1;
+	unsigned nr = info.entry.nr, index = t->calls[nr]++;
+
+	if (list) {
+		fprintf(list, "%d %u %u\n", t->number, nr, index);
+		fflush(list);
+	}
+	if (reached || t->number != at_process || nr != at_nr || index != at_call)
+		return 1;
+	reached = 1;
+	if (at_errno == 0) {
+		kill(t->pid, SIGKILL);
+		return 0;
+	}
+	t->failing = at_errno;
+	set_register(t->pid, offsetof(struct user_regs_struct, orig_rax), -1);
+	return 1;
+}
+
+static const long OPTIONS = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK |
+			    PTRACE_O_TRACEVFORK | PTRACE_O_TRACEEXEC;
+
+static int trace(pid_t command)
+{
+	for (;;) {
+		int status;
+		pid_t pid = waitpid(-1, &status, __WALL);
+
+		if (pid < 0) {
+			if (errno == EINTR)
+				continue;
+			die("wait");
+		}
+		if (WIFEXITED(status) || WIFSIGNALED(status)) {
+			if (pid == command)
+				return status;
+			forget(find(pid));
+			continue;
+		}
+		struct tracee *t = find(pid);
+		int signal = WSTOPSIG(status), event = status >> 16;
+
+		if (signal == (SIGTRAP | 0x80)) {
+			if (!on_call(t))
+				continue;
+			signal = 0;
+		} else if (event == PTRACE_EVENT_EXEC) {
+			signal = 0;
+			if (!is_own_program(pid)) {
+				ptrace(PTRACE_DETACH, pid, 0, 0);
+				forget(find(pid));
+				continue;
+			}
+			t->counting = 1;
+		} else if (event) {
+			signal = 0;
+		}
+		if (ptrace(PTRACE_SYSCALL, pid, 0, signal) && errno != ESRCH)
+			die("go on");
+	}
+}
+
+int main(int argc, char **argv)
+{
+	int option;
+	pid_t other = 0;
+
+	while ((option = getopt(argc, argv, "+p:l:a:")) != -1) {
+		switch (option) {
+		case 'p':
+			other = atoi(optarg);
+			break;
+		case 'l':
+			list = fopen(optarg, "we");
+			if (!list)
+				die(optarg);
+			break;
+		case 'a': {
+			char action[16];
+
+			if (sscanf(optarg, "%d.%u.%u=%15s", &at_process, &at_nr, &at_call, action) != 4) {
+				errno = EINVAL;
+				die(optarg);
+			}
+			at_errno = strcmp(action, "kill") == 0 ? 0 : atoi(action);
+			break;
+		}
+		default:
+			return 120;
+		}
+	}
+	if (optind == argc || stat(argv[optind], &own) != 0)
+		die("COMMAND");
+
+	int gate[2];
+
+	if (pipe2(gate, O_CLOEXEC))
+		die("pipe");
+	pid_t command = fork();
+
+	if (command < 0)
+		die("fork");
+	if (command == 0) {
+		char byte;
+
+		if (read(gate[0], &byte, 1) == 1)
+			execv(argv[optind], argv + optind);
+		_exit(127);
+	}
+	if (ptrace(PTRACE_SEIZE, command, 0, OPTIONS))
+		die("trace the command");
+	find(command);
+	if (other) {
+		if (ptrace(PTRACE_SEIZE, other, 0, OPTIONS) || ptrace(PTRACE_INTERRUPT, other, 0, 0))
+			die("trace the other process");
+		find(other);
+	}
+	if (ptrace(PTRACE_INTERRUPT, command, 0, 0) || write(gate[1], "", 1) != 1)
+		die("let the command go");
+
+	int status = trace(command);
+
+	if (at_process >= 0 && !reached)
+		return 121;
+	if (WIFSIGNALED(status)) {
+		signal(WTERMSIG(status), SIG_DFL);
+		raise(WTERMSIG(status));
+	}
+	return WEXITSTATUS(status);
+}
