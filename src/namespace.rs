@@ -134,7 +134,7 @@ impl Namespaces {
 
     /// How to get in.
     pub(crate) fn entry(self) -> Entry {
-        Entry::compute(self)
+        Entry::compute(self, is_in_user_namespace())
     }
 }
 
@@ -176,6 +176,9 @@ pub(crate) struct Entry {
     pub join: Vec<(&'static Kind, OwnedFd)>,
     /// A user namespace is among those.
     pub joins_user: bool,
+    /// The parent is in a user namespace, which may not own the pid and time namespaces that it would
+    /// have to come back to: it enters nothing around the clone.
+    pub is_nested: bool,
     /// The child makes a user namespace after joining, and asks for its maps.
     pub late_user: bool,
     /// The child makes these after that.
@@ -194,12 +197,13 @@ impl Entry {
     /// Existing namespaces are joined with the caller's rights, so before a user namespace is entered
     /// (an ordinary user has none, and joins them after it); new ones are made after it, so that it
     /// owns them.
-    fn compute(namespaces: Namespaces) -> Self {
+    fn compute(namespaces: Namespaces, is_nested: bool) -> Self {
         let new_user = namespaces.is_new(&USER);
         let joins_user = namespaces.joins(&USER);
         let cgroup = namespaces.is_new(&CGROUP);
         let others = namespaces.new & !CGROUP.flag & !USER.flag;
-        let mut entry = Self { cgroup, needs_map: new_user, joins_user, ..Self::default() };
+        let mut entry =
+            Self { cgroup, needs_map: new_user, joins_user, is_nested, ..Self::default() };
         for (kind, fd) in namespaces.joined {
             if *kind == PID {
                 entry.pid = Some(fd);
@@ -214,10 +218,10 @@ impl Entry {
             entry.late_user = new_user;
             entry.late = others & !TIME.flag;
             entry.child_time = time;
-        } else if new_user && time {
+        } else if (new_user || is_nested) && time {
             // The time namespace must belong to the new user namespace, and the final process must
             // be the first of its pid namespace: both come with the second clone.
-            entry.clone = (others & !(TIME.flag | PID.flag)) | USER.flag;
+            entry.clone = (others & !(TIME.flag | PID.flag)) | (namespaces.new & USER.flag);
             entry.late = others & PID.flag;
             entry.child_time = true;
         } else {
@@ -265,14 +269,12 @@ fn join(entry: &Entry, owes_pid: bool, me: &Inside) -> Result<()> {
     let one = |kind: &Kind, fd: &OwnedFd| sys::ns::setns(fd.as_fd(), kind.flag, me);
     let doing = |kind: &Kind| format!("join the {} namespace", kind.oci);
     let mut refused = Vec::new();
-    for (kind, fd) in &entry.join {
+    let pid = entry.pid.as_ref().filter(|_| owes_pid).map(|fd| (&PID, fd));
+    for (kind, fd) in pid.into_iter().chain(entry.join.iter().map(|(kind, fd)| (*kind, fd))) {
         match one(kind, fd) {
-            Err(Errno::EPERM) if entry.joins_user && **kind != USER => refused.push((*kind, fd)),
+            Err(Errno::EPERM) if entry.joins_user && *kind != USER => refused.push((kind, fd)),
             outcome => outcome.context(|| doing(kind))?,
         }
-    }
-    if owes_pid {
-        refused.extend(entry.pid.as_ref().map(|fd| (&PID, fd)));
     }
     for (kind, fd) in refused {
         one(kind, fd).context(|| doing(kind))?;
@@ -309,7 +311,10 @@ mod tests {
 
     fn entry(new: &[&Kind], joined: &[&'static Kind]) -> Entry {
         let new = new.iter().fold(0, |flags, kind| flags | kind.flag);
-        Namespaces { new, joined: joined.iter().map(|k| (*k, fd())).collect() }.entry()
+        Entry::compute(
+            Namespaces { new, joined: joined.iter().map(|k| (*k, fd())).collect() },
+            false,
+        )
     }
 
     /// (new, joined) → (clone, late, late_user, refork, parent's pid, new_time)
@@ -348,6 +353,11 @@ mod tests {
         let time_user = entry(&[&TIME, &PID, &USER], &[]);
         assert!(!time_user.new_time && time_user.refork);
         assert!(time_user.child_time && time_user.late == PID.flag);
+
+        let new = TIME.flag | PID.flag | MOUNT.flag;
+        let nested = Entry::compute(Namespaces { new, joined: Vec::new() }, true);
+        assert_eq!((nested.clone, nested.late), (MOUNT.flag, PID.flag));
+        assert!(nested.child_time && nested.needs_map && nested.refork && !nested.new_time);
     }
 
     #[test]

@@ -136,7 +136,9 @@ impl Around {
     fn enter(entry: &Entry, time_offsets: Option<&str>) -> Result<Self> {
         let mut back = Vec::new();
         let mut owes_pid = false;
-        if let Some(pid) = &entry.pid {
+        if entry.is_nested {
+            owes_pid = entry.pid.is_some();
+        } else if let Some(pid) = &entry.pid {
             let own = own("/proc/self/ns/pid")?;
             match sys::ns::setns_for_children(pid.as_fd(), PID.flag) {
                 // Nobody yet: its owner is who enters the user namespace.

@@ -78,6 +78,7 @@ impl Plan {
         };
         let has_user = has_user && join & namespace::USER.flag != 0;
         entry.joins_user = has_user;
+        entry.is_nested = entry.pid.is_some() && namespace::is_in_user_namespace();
         let limits = Limits::plan(process)?;
         let filter = linux.seccomp.as_ref().map(Filter::plan).transpose()?.flatten();
         Ok(Self {

@@ -76,3 +76,34 @@ fn root_in_a_user_namespace_goes_by_user_and_xdg_runtime_dir() {
     };
     assert_eq!((with("root").as_str(), with("joe").as_str()), ("/run/creel\n", "/xdg/creel\n"));
 }
+
+/// From a user namespace that does not own its pid and time namespaces (Podman's), nobody who entered
+/// others for the next child could come back.
+#[test]
+fn root_in_a_user_namespace_enters_pid_and_time_namespaces() {
+    let Some(user) = User::new() else { return };
+    let mut bundle = user.bundle("exec sleep 1000");
+    let linux = bundle.config["linux"].as_object_mut().unwrap();
+    linux.remove("uidMappings");
+    linux.remove("gidMappings");
+    let list = linux["namespaces"].as_array_mut().unwrap();
+    list.retain(|namespace| namespace["type"] != "user");
+    list.push(json!({"type": "time"}));
+    let bundle = bundle.patch("/linux/timeOffsets", json!({"boottime": {"secs": 10_000_000}}));
+    bundle.write();
+    let (dir, id) = (bundle.dir.display(), bundle.id());
+    let script = format!(
+        "cd {dir}; creel run -d {id} < /dev/null > /dev/null 2> {dir}/err || exit 11; \
+         creel exec {id} sh -c 'readlink /proc/1/exe; cut -d. -f1 /proc/uptime; exit 5'; echo $?; \
+         creel delete --force {id}"
+    );
+    std::fs::write(bundle.dir.join("err"), "").unwrap();
+    chown(bundle.dir.join("err"), Some(user.id), Some(user.id)).unwrap();
+    let quoted = script.replace('\'', "'\\''");
+    let run = user.sh(&format!("USER=joe unshare --user --map-root-user sh -c '{quoted}'"));
+    let said = fs::read_to_string(bundle.dir.join("err")).unwrap();
+    let lines: Vec<&str> = run.out.lines().collect();
+    assert_eq!((run.code, lines.len()), (0, 3), "{} {} {said}", run.out, run.err);
+    assert_eq!((lines[0], lines[2]), ("/bin/busybox", "5"));
+    assert!(lines[1].parse::<u64>().is_ok_and(|seconds| seconds > 10_000_000), "{}", lines[1]);
+}
