@@ -8,6 +8,7 @@
 //!   Ask::Placed        ──▶   the cgroup join is done                    (not born in the cgroup)
 //!                      ◀──   Done
 //!   Tell::Forked + fd  ──▶   follows the final process                  (second fork only)
+//!                      ◀──   Done, to the final process
 //!   Ask::Hooks         ──▶   net devices, prestart and createRuntime hooks
 //!                      ◀──   Done
 //!   Ask::Ready         ──▶   `create`: pid file, returns. Else: the last outside work is done

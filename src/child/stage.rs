@@ -15,8 +15,12 @@ pub(crate) fn refork(flags: u64, link: &ChildLink, me: &Inside) -> Result<()> {
     match clone3(&CloneRequest { flags, cgroup: None })
         .context(|| "clone3 in the user namespace")?
     {
-        // A new process: its parent is still creel, its death signal is not.
-        Fork::Child(_) => super::die_with_parent(me),
+        Fork::Child(_) => {
+            // A new process: its parent is still creel, its death signal is not.
+            super::die_with_parent(me)?;
+            // Not before the parent knows of it: it could be the first to speak.
+            link.wait_done()
+        }
         Fork::Parent { pidfd, .. } => {
             link.forked(pidfd.as_fd())?;
             sys::exit(0)

@@ -81,7 +81,10 @@ fn expect(
 /// The process that was cloned only leads into the pid namespace: the next one is meant.
 fn follow(init: &mut Init, link: &ParentLink, container: &Container) -> Result<()> {
     match link.next()? {
-        Message::Tell(Tell::Forked { pidfd }) => init.follow(pidfd),
+        Message::Tell(Tell::Forked { pidfd }) => {
+            init.follow(pidfd)?;
+            link.done()
+        }
         Message::Tell(Tell::Failed(error)) => Err(error),
         Message::End => Err(serve::died(init, &container.facts.cgroup)),
         Message::Ask(..) => Err(Error::text("a message from the process is out of place")),

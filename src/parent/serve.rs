@@ -47,6 +47,7 @@ pub(crate) fn until_ready(
                 plan.finish.limits.apply_oom_score_adj(init.pid)?;
                 container.record_init(init.pid)?;
                 join_resctrl(container, init)?;
+                link.done()?;
             }
             Message::Ask(Ask::Hooks) => {
                 late_limits(plan, &mut is_limited)?;
