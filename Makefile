@@ -5,7 +5,7 @@ CREEL   := build/creel
 PREFIX  ?= /usr/local
 export CREEL_COMMIT := $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo -dirty)
 
-.PHONY: help demo build install lint test test-unit test-integration test-cve test-conformance test-e2e test-vm crash-matrix bench clean
+.PHONY: help demo build install lint test test-unit test-integration test-cve test-conformance test-enosys test-e2e test-vm crash-matrix bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -41,6 +41,10 @@ test-cve: build ## the CVE suite; RUNTIME= takes any runtime, CVE= its options (
 
 test-conformance: build ## one case per rule of runtime-spec; RUNTIME= takes any runtime
 	RUNTIME=$${RUNTIME:-$(CURDIR)/$(CREEL)} runtime-tools-tests/run.sh
+
+test-enosys: build ## the same suites with newer system calls refused, as an older kernel does; SETS= picks
+	@hack/deps.sh test
+	hack/enosys.sh $(CREEL) $(SETS)
 
 test-e2e: build ## under containerd, and under Podman where it is installed
 	RUNTIME=$${RUNTIME:-$(CURDIR)/$(CREEL)} tests/e2e/containerd.sh

@@ -9,7 +9,7 @@ packages() {
     case $1 in
     build) echo gcc libc6-dev ;;
     run)   echo busybox-static ;;
-    test)  echo containerd jq procps util-linux bsdutils debootstrap python3 libseccomp-dev iproute2 uidmap git ;;
+    test)  echo containerd jq procps util-linux bsdutils debootstrap python3 strace gcc libseccomp-dev iproute2 uidmap git ;;
     bench) echo crun runc python3 ;;
     *)     echo "hack/deps.sh: unknown purpose $1" >&2; exit 2 ;;
     esac

@@ -70,7 +70,11 @@ fn check(name: &str) {
     let nnp = u8::from(process["noNewPrivileges"].as_bool().unwrap_or(false));
     assert_eq!(lines[6], format!("NoNewPrivs:{nnp}"));
     let seccomp = if config["linux"]["seccomp"].is_null() { 0 } else { 2 };
-    assert_eq!(lines[7], format!("Seccomp:{seccomp}"));
+    if std::env::var_os("ENOSYS").is_some() {
+        println!("SKIP: the line Seccomp: tells of the filter that hack/enosys.c has put there");
+    } else {
+        assert_eq!(lines[7], format!("Seccomp:{seccomp}"));
+    }
     if let Some(score) = process["oomScoreAdj"].as_i64() {
         assert_eq!(lines[8], score.to_string());
     }

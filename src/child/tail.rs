@@ -116,9 +116,9 @@ pub(crate) fn keyring(
         return enter();
     }
     let proc = Proc::open(me)?;
-    process.label.set_key_label(proc.fd(), me)?;
+    process.label.set_key_label(&proc, me)?;
     enter()?;
-    process.label.reset_key_label(proc.fd(), me)
+    process.label.reset_key_label(&proc, me)
 }
 
 /// The label of the program to come, and a private procfs for it and whatever else needs one.
@@ -128,8 +128,8 @@ pub(crate) fn labels(process: &Process, needs_proc: bool, me: &Inside) -> Result
     }
     let proc = Proc::open(me)?;
     if process.label.is_set() {
-        process.label.apply_apparmor(proc.fd(), me)?;
-        process.label.apply_selinux(proc.fd(), me)?;
+        process.label.apply_apparmor(&proc, me)?;
+        process.label.apply_selinux(&proc, me)?;
     }
     Ok(Some(proc))
 }

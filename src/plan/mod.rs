@@ -7,19 +7,18 @@ pub(crate) mod exec;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use crate::bail;
 use crate::bundle::Bundle;
 use crate::cgroup::{self, Cgroup, CgroupPlan, Doors, Hierarchies};
 use crate::child::keyring::Keyring;
 use crate::child::process::fds::Fds;
 use crate::child::process::terminal::Receiver;
 use crate::child::process::{Process, ProcessRequest};
-use crate::child::rootfs::{self, CgroupView, Rootfs, V1Mount};
+use crate::child::rootfs::{self, CgroupView, HostRoot, Rootfs, V1Mount};
 use crate::child::seccomp::Filter;
 use crate::child::sysctl::Sysctl;
 use crate::child::tail::Finish;
 use crate::child::uts::Uts;
-use crate::error::{Context, Result};
+use crate::error::Result;
 use crate::hooks::{Hooks, Point};
 use crate::limits::Limits;
 use crate::namespace::{self, Entry, Namespaces};
@@ -94,7 +93,7 @@ impl Plan {
         let process = spec.process.as_ref().expect("rules::check wants a process");
         let namespaces = Namespaces::plan(&linux.namespaces)?;
         let has_user = namespaces.has(&namespace::USER);
-        let rootfs_path = root_path(bundle, spec)?;
+        let root = HostRoot::open(spec, &bundle.dir)?;
 
         let cgroup = plan_cgroup(spec, linux, &request)?;
         let place = cgroup.place();
@@ -102,7 +101,7 @@ impl Plan {
         if let Some(maps) = &maps {
             maps.cover(&process.user)?;
         }
-        let rootfs = plan_rootfs(bundle, spec, &request, &namespaces, &place)?;
+        let rootfs = plan_rootfs((bundle, spec), &root, &request, &namespaces, &place)?;
         let hooks = Hooks::plan(spec.hooks.as_ref())?;
         let net_devices = NetDevices::plan(linux)?;
         let resctrl = Resctrl::plan(linux, request.id)?;
@@ -112,7 +111,7 @@ impl Plan {
             has_poststart: hooks.has(Point::Poststart),
             has_poststop: hooks.has(Point::Poststop),
             no_new_keyring: request.no_new_keyring,
-            ..facts(bundle, spec, request.id, &rootfs_path, place)
+            ..facts(bundle, spec, request.id, &root.path, place)
         };
         let filter = linux.seccomp.as_ref().map(Filter::plan).transpose()?.flatten();
         let start_hooks = hooks.has(Point::StartContainer).then(|| (hooks.clone(), facts.clone()));
@@ -215,8 +214,8 @@ pub(crate) fn cgroup_of_config(config: &str, id: &str, systemd: bool) -> Result<
 }
 
 fn plan_rootfs(
-    bundle: &Bundle,
-    spec: &oci::Spec<'_>,
+    (bundle, spec): (&Bundle, &oci::Spec<'_>),
+    root: &HostRoot,
     request: &Request<'_>,
     namespaces: &Namespaces,
     place: &Cgroup,
@@ -228,6 +227,7 @@ fn plan_rootfs(
         spec,
         &rootfs::Request {
             bundle: &bundle.dir,
+            root,
             new_user_namespace: namespaces.has(&namespace::USER),
             joined_user_namespace: namespaces.joined_fd(&namespace::USER),
             new_cgroup_namespace: namespaces.is_new(&namespace::CGROUP),
@@ -239,20 +239,6 @@ fn plan_rootfs(
             extra_mounts: &notify,
         },
     )
-}
-
-/// The root file system's absolute path; a symbolic link is refused, as by runc.
-fn root_path(bundle: &Bundle, spec: &oci::Spec<'_>) -> Result<PathBuf> {
-    let root = spec.root.as_ref().expect("rules::check wants a root");
-    let path = crate::bundle::clean(&bundle.dir.join(&*root.path));
-    let about = std::fs::symlink_metadata(&path).context(|| format!("root.path: {path:?}"))?;
-    if about.is_symlink() {
-        bail!("root.path: {path:?} is a symbolic link");
-    }
-    if !about.is_dir() {
-        bail!("root.path: {path:?}: ENOTDIR: not a directory");
-    }
-    Ok(path)
 }
 
 fn facts(bundle: &Bundle, spec: &oci::Spec<'_>, id: &str, rootfs: &Path, place: Cgroup) -> Facts {

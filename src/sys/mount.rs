@@ -192,3 +192,14 @@ pub(crate) fn mount_flags(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     Errno::result(unsafe { libc::fstatvfs(fd.as_raw_fd(), &raw mut about) })?;
     Ok(about.f_flag)
 }
+
+/// The id of the mount that `fd` lies on. EOPNOTSUPP: Linux before 5.8.
+pub(crate) fn mount_id(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
+    // SAFETY: all-zero is a valid statx.
+    let mut about: libc::statx = unsafe { std::mem::zeroed() };
+    let (flags, mask) = (libc::AT_EMPTY_PATH, libc::STATX_MNT_ID);
+    let fd = fd.as_raw_fd();
+    // SAFETY: the path is terminated, and one statx is written, which outlives the call.
+    Errno::result(unsafe { libc::statx(fd, c"".as_ptr(), flags, mask, &raw mut about) })?;
+    if about.stx_mask & mask == 0 { Err(Errno::EOPNOTSUPP) } else { Ok(about.stx_mnt_id) }
+}

@@ -35,6 +35,11 @@ pub(crate) fn is_root() -> bool {
     root
 }
 
+/// Whether the runtime is started without this system call (hack/enosys.sh).
+pub(crate) fn lacks(call: &str) -> bool {
+    std::env::var("ENOSYS").is_ok_and(|calls| calls.split(',').any(|c| c == call))
+}
+
 pub(crate) fn has(program: &str) -> bool {
     let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output();
     found.is_ok_and(|o| o.status.success())

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, ResolveFlag};
 use nix::sys::stat::{SFlag, stat};
 use nix::unistd::{AccessFlags, execve, faccessat};
 
@@ -16,6 +16,7 @@ use super::home;
 use crate::bail;
 use crate::error::{Context, Error, Kind, Result, describe};
 use crate::oci;
+use crate::sys::openat2::openat2;
 use crate::sys::{Inside, cstring, path};
 
 #[derive(Debug)]
@@ -80,7 +81,7 @@ impl Command {
 
     /// Before the change of user, who may not be allowed to get there.
     pub(crate) fn chdir(&self, _: &Inside) -> Result<Chdir> {
-        match nix::unistd::chdir(self.cwd.as_c_str()) {
+        match self.enter_cwd() {
             Ok(()) => Ok(Chdir::Done),
             // Perhaps the user may what root may not: a volume of theirs, or a network filesystem.
             Err(Errno::EACCES | Errno::EPERM) => Ok(Chdir::Refused),
@@ -92,13 +93,28 @@ impl Command {
     /// root (CVE-2024-21626).
     pub(crate) fn chdir_as_user(&self, before: Chdir, _: &Inside) -> Result<()> {
         if before == Chdir::Refused {
-            nix::unistd::chdir(self.cwd.as_c_str()).context(|| self.chdir_clause())?;
+            self.enter_cwd().context(|| self.chdir_clause())?;
         }
         let place = path::getcwd().context(|| self.chdir_clause())?;
         if place.first() != Some(&b'/') {
             bail!("process.cwd: {:?} is outside of the container's root", self.cwd);
         }
         Ok(())
+    }
+
+    /// From `/`, where every way into the root ends; over no link of procfs to a descriptor.
+    fn enter_cwd(&self) -> Result<(), Errno> {
+        let path = self.cwd.to_bytes();
+        let path = &path[path.iter().take_while(|byte| **byte == b'/').count()..];
+        if path.is_empty() {
+            return Ok(());
+        }
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        match openat2(AT_FDCWD, path, flags, ResolveFlag::RESOLVE_NO_MAGICLINKS) {
+            // KERNEL(5.6): drop when openat2 can be assumed.
+            Err(Errno::ENOSYS) => nix::unistd::chdir(path),
+            other => nix::unistd::fchdir(other?),
+        }
     }
 
     fn chdir_clause(&self) -> String {

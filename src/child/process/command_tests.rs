@@ -143,8 +143,18 @@ fn cwd_must_exist_and_lie_in_the_root() {
         mount(Some("/proc"), "/mnt/proc", None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
         nix::unistd::chroot("/mnt")?;
         let good = plan(&["x"], &[], "/dir")?;
+        nix::unistd::chdir("/")?;
         good.chdir_as_user(good.chdir(me)?, me)?;
-        assert_eq!(escape.chdir(me)?, Chdir::Done);
+        nix::unistd::chdir("/")?;
+        let text = format!("chdir to \"/proc/self/fd/{number}\": ELOOP: too many symbolic links");
+        match escape.chdir(me) {
+            Err(error) => {
+                assert_eq!(error.to_string(), format!("process.cwd: {text} encountered"));
+                nix::unistd::chdir(escape.cwd())?;
+            }
+            // Without openat2 (hack/enosys.sh) the link is followed, and only the look back refuses it.
+            Ok(done) => assert_eq!(done, Chdir::Done),
+        }
         let error = escape.chdir_as_user(Chdir::Done, me).unwrap_err();
         let text = format!("\"/proc/self/fd/{number}\" is outside of the container's root");
         assert_eq!(error.to_string(), format!("process.cwd: {text}"));
@@ -160,6 +170,7 @@ fn cwd_of_the_users_own_is_entered_after_the_change_of_user() {
     }
     with_files(|me| {
         let command = plan(&["x"], &[], "/mnt/dir")?;
+        nix::unistd::chdir("/")?;
         nix::unistd::chown("/mnt/dir", Some(Uid::from_raw(1000)), None)?;
         std::fs::set_permissions("/mnt/dir", std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
         ids::setresuid(7, 7, 0)?;

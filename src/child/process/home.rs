@@ -12,7 +12,8 @@ use crate::error::Result;
 use crate::log;
 use crate::sys::Inside;
 
-const PASSWD: &str = "/etc/passwd";
+/// From `/`, where every way into the root ends.
+const PASSWD: &str = "etc/passwd";
 
 /// More than any real file; a hostile one must not eat the memory limit.
 const MOST: u64 = 4 << 20;

@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `process.apparmorProfile` and `process.selinuxLabel`, for the next execve.
-//! Child side, through a descriptor of a procfs root that was checked to be one (CVE-2019-16884,
-//! CVE-2025-52881): the container's own /proc may be anything.
-
-use std::os::fd::{BorrowedFd, OwnedFd};
+//! Child side, through a private procfs (CVE-2019-16884, CVE-2025-52881): the container's own /proc
+//! may be anything.
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
-use nix::sys::stat::Mode;
 use nix::sys::statfs::{FsType, statfs};
 
 use crate::bail;
+use crate::child::rootfs::Proc;
 use crate::error::{Context, Result};
 use crate::oci;
 use crate::sys::Inside;
@@ -50,38 +47,35 @@ impl Label {
 
     /// As late as possible in `exec`; before sysctls in `create`, as runc: a profile applies from
     /// the next execve.
-    pub(crate) fn apply_apparmor(&self, proc: BorrowedFd<'_>, _: &Inside) -> Result<()> {
+    pub(crate) fn apply_apparmor(&self, proc: &Proc, _: &Inside) -> Result<()> {
         let Some(profile) = &self.apparmor else { return Ok(()) };
         let text = format!("exec {profile}");
-        let context = |attribute| move || format!("process.apparmorProfile: write {attribute}");
-        // KERNEL(5.8): the second is AppArmor's only while no other module has taken it.
-        let (own, shared) = ("self/attr/apparmor/exec", "self/attr/exec");
-        match open(proc, own) {
-            Err(Errno::ENOENT) => {
-                let file = open(proc, shared).context(context("/proc/self/attr/exec"))?;
-                write(&file, &text).context(context("/proc/self/attr/exec"))
-            }
-            other => {
-                let file = other.context(context("/proc/self/attr/apparmor/exec"))?;
-                write(&file, &text).context(context("/proc/self/attr/apparmor/exec"))
-            }
+        let write = |attribute: &str| {
+            let path = format!("self/attr/{attribute}");
+            proc.write(&path, text.as_bytes())
+                .context(|| format!("process.apparmorProfile: write /proc/{path}"))
+        };
+        match write("apparmor/exec") {
+            // KERNEL(5.8): the second is AppArmor's only while no other module has taken it.
+            Err(error) if error.errno() == Some(Errno::ENOENT) => write("exec"),
+            other => other,
         }
     }
 
     /// After Ready, before privileges drop.
-    pub(crate) fn apply_selinux(&self, proc: BorrowedFd<'_>, _: &Inside) -> Result<()> {
+    pub(crate) fn apply_selinux(&self, proc: &Proc, _: &Inside) -> Result<()> {
         let Some(label) = &self.selinux else { return Ok(()) };
         set(proc, "exec", label)
     }
 
     /// Around the making of the session keyring, which gets the process's label.
-    pub(crate) fn set_key_label(&self, proc: BorrowedFd<'_>, _: &Inside) -> Result<()> {
+    pub(crate) fn set_key_label(&self, proc: &Proc, _: &Inside) -> Result<()> {
         let Some(label) = &self.selinux else { return Ok(()) };
         set(proc, "keycreate", label)
     }
 
     /// Afterwards: keys that the program makes are its own affair.
-    pub(crate) fn reset_key_label(&self, proc: BorrowedFd<'_>, _: &Inside) -> Result<()> {
+    pub(crate) fn reset_key_label(&self, proc: &Proc, _: &Inside) -> Result<()> {
         if self.selinux.is_none() {
             return Ok(());
         }
@@ -89,36 +83,10 @@ impl Label {
     }
 }
 
-fn set(proc: BorrowedFd<'_>, attribute: &str, label: &str) -> Result<()> {
-    open(proc, &format!("self/attr/{attribute}"))
-        .and_then(|file| write(&file, label))
-        .context(|| format!("process.selinuxLabel: write /proc/self/attr/{attribute}"))
-}
-
-/// Not over a mount point or a magic link: something could be mounted on the file.
-fn open(proc: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
-    let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-    let resolve = ResolveFlag::RESOLVE_BENEATH
-        | ResolveFlag::RESOLVE_NO_XDEV
-        | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-    match openat2(proc, path, OpenHow::new().flags(flags).resolve(resolve)) {
-        // KERNEL(5.6): drop when openat2 can be assumed. The filesystem is checked instead.
-        Err(Errno::ENOSYS) => {
-            let file = openat(proc, path, flags, Mode::empty())?;
-            let is_proc = nix::sys::statfs::fstatfs(&file)?.filesystem_type()
-                == nix::sys::statfs::PROC_SUPER_MAGIC;
-            if is_proc { Ok(file) } else { Err(Errno::EXDEV) }
-        }
-        other => other,
-    }
-}
-
 /// In one call: each write is a whole command for the kernel. An empty one resets.
-fn write(file: &OwnedFd, text: &str) -> Result<(), Errno> {
-    match nix::unistd::write(file, text.as_bytes())? {
-        n if n == text.len() => Ok(()),
-        _ => Err(Errno::EIO),
-    }
+fn set(proc: &Proc, attribute: &str, label: &str) -> Result<()> {
+    proc.write(&format!("self/attr/{attribute}"), label.as_bytes())
+        .context(|| format!("process.selinuxLabel: write /proc/self/attr/{attribute}"))
 }
 
 fn is_apparmor_enabled() -> bool {
@@ -137,9 +105,6 @@ fn is_selinux_enabled() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
-    use std::os::fd::AsFd;
-
     use nix::mount::{MsFlags, mount};
 
     use super::*;
@@ -180,11 +145,14 @@ mod tests {
             let none = None::<&str>;
             let bind = MsFlags::MS_BIND;
             mount(Some("/mnt/decoy"), "/proc/self/attr/exec", none, bind, none)?;
-            let proc = File::open("/proc")?;
-            let error = label.apply_selinux(proc.as_fd(), me).unwrap_err();
-            let text = "process.selinuxLabel: write /proc/self/attr/exec: EXDEV: cross-device link";
-            assert_eq!(error.to_string(), text);
-            assert!(label.apply_apparmor(proc.as_fd(), me).is_err());
+            // SELinux and AppArmor may be on, and refuse the label: not the covered file's answer.
+            for proc in [Proc::open(me)?, Proc::mounted(me)?] {
+                let refused = |text: String| {
+                    ["EINVAL", "EOPNOTSUPP", "ENOENT", "EACCES"].iter().any(|e| text.contains(e))
+                };
+                assert!(refused(label.apply_selinux(&proc, me).unwrap_err().to_string()));
+                assert!(refused(label.apply_apparmor(&proc, me).unwrap_err().to_string()));
+            }
             assert_eq!(std::fs::read("/mnt/decoy")?, b"");
             Ok(())
         });
@@ -192,12 +160,10 @@ mod tests {
 
     #[test]
     fn another_filesystem_in_procs_place_is_no_label() {
-        let label = Label { apparmor: None, selinux: Some("l".to_owned()) };
         inside(|me| {
-            let empty = File::open("/sys")?;
-            let error = label.set_key_label(empty.as_fd(), me).unwrap_err();
-            let text = "process.selinuxLabel: write /proc/self/attr/keycreate: ENOENT: no such file or directory";
-            assert_eq!(error.to_string(), text);
+            mount(Some("t"), "/proc", Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
+            let error = Proc::mounted(me).unwrap_err();
+            assert_eq!(error.to_string(), "/proc is not a procfs");
             Ok(())
         });
     }

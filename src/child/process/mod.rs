@@ -144,6 +144,7 @@ mod tests {
             use std::os::fd::AsFd;
             let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
             (0..3).try_for_each(|stream| crate::sys::fd::dup_to(null.as_fd(), stream))?;
+            nix::unistd::chdir("/")?;
             match tail(&mut Process::plan(&wanted(), None, request)?, me)? {}
         });
     }

@@ -10,6 +10,7 @@ use nix::unistd::{chdir, fchdir};
 
 use super::options::attributes;
 use super::options::{ATIME_FLAGS, ATIME_MODES, MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT, Names};
+use super::proc::enter_own_descriptors;
 use crate::error::{Context, Result};
 use crate::sys::mount::{Depth, Setattr, attr, mount_setattr};
 
@@ -94,7 +95,15 @@ fn set_exactly(fd: BorrowedFd<'_>, flags: u64) -> Result<(), Errno> {
 }
 
 fn remount(fd: BorrowedFd<'_>, flags: u64) -> Result<(), Errno> {
-    by_path(fd, flags & !MS_REC | MS_BIND | MS_REMOUNT)
+    by_path(fd, flags & !MS_REC | MS_BIND | MS_REMOUNT, None)
+}
+
+/// The `r…` options, on a mount and everything below it.
+pub(super) fn set_recursively(fd: BorrowedFd<'_>, change: &Setattr<'_>) -> Result<()> {
+    match mount_setattr(fd, Depth::Tree, change) {
+        Err(errno @ Errno::ENOSYS) => Err(errno).context(|| "recursive options by mount_setattr"),
+        other => other.context(|| "recursive options"),
+    }
 }
 
 /// Adds `ro` to a mount, detached or not, and touches nothing else.
@@ -125,28 +134,29 @@ pub(super) fn propagate(fd: BorrowedFd<'_>, bits: u64) -> Result<(), Errno> {
     let depth = if bits & MS_REC == 0 { Depth::One } else { Depth::Tree };
     let change = Setattr { propagation: bits & !MS_REC, ..Setattr::default() };
     match mount_setattr(fd, depth, &change) {
-        Err(Errno::ENOSYS) => by_path(fd, bits),
+        Err(Errno::ENOSYS) => by_path(fd, bits, None),
         other => other,
     }
 }
 
 /// mount(2) on what `fd` is: as the working directory, which needs no /proc, or for a file by its
-/// magic link.
-fn by_path(fd: BorrowedFd<'_>, flags: u64) -> Result<(), Errno> {
-    let none = None::<&str>;
-    let flags = MsFlags::from_bits_retain(flags);
-    match fchdir(fd) {
-        Ok(()) => {
-            let remounted = mount(none, ".", none, flags, none);
-            chdir("/")?;
-            remounted
+/// magic link in a procfs that is sure to be one.
+pub(super) fn by_path(fd: BorrowedFd<'_>, flags: u64, data: Option<&str>) -> Result<(), Errno> {
+    let name = match fchdir(fd) {
+        Ok(()) => ".".to_owned(),
+        Err(Errno::ENOTDIR) => {
+            enter_own_descriptors()?;
+            crate::sys::fd::number(fd).to_string()
         }
-        Err(Errno::ENOTDIR) => mount(none, path_of(fd).as_str(), none, flags, none),
-        Err(errno) => Err(errno),
-    }
+        Err(errno) => return Err(errno),
+    };
+    let none = None::<&str>;
+    let done = mount(none, name.as_str(), none, MsFlags::from_bits_retain(flags), data);
+    chdir("/")?;
+    done
 }
 
-/// The magic link of a descriptor.
+/// The magic link of a descriptor in the host's /proc: only before the container's root is entered.
 pub(super) fn path_of(fd: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", crate::sys::fd::number(fd))
 }

@@ -15,7 +15,7 @@ use nix::sys::stat::{SFlag, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::symlinkat;
 
-use super::attributes::{Exact, propagate};
+use super::attributes::{Exact, propagate, set_recursively};
 use super::idmap::Mapped;
 use super::mapper::Mapper;
 use super::options::{MS_REC, Options};
@@ -26,7 +26,7 @@ use crate::error::{Context, Result};
 use crate::log;
 use crate::oci::IdMapping;
 use crate::sys::Inside;
-use crate::sys::mount::{Depth, Setattr, mount_setattr, open_tree, open_tree_fd, open_tree_in};
+use crate::sys::mount::{Depth, Setattr, open_tree, open_tree_fd, open_tree_in};
 
 #[derive(Debug)]
 pub(super) struct Bind {
@@ -189,7 +189,7 @@ impl Bind {
         super::mount::check_place(&place, "bind", is_proc)?;
         let rest = self.exact.map(|exact| exact.set(fd.as_fd())).transpose()?;
         if let Some(change) = recursive {
-            mount_setattr(fd.as_fd(), Depth::Tree, change).context(|| "recursive options")?;
+            set_recursively(fd.as_fd(), change)?;
         }
         match tree.attach(&fd, &place) {
             Err(Errno::ENOTDIR) if is_dir() => {
@@ -212,7 +212,11 @@ impl Bind {
 
     /// Whether the source is a link, which then is in the container too.
     fn copy_link(&self, to: &str, tree: &Tree) -> Result<bool> {
-        let target = match readlinkat(AT_FDCWD, self.source.as_c_str()) {
+        let (at, path) = match &self.inside {
+            Some(path) => (tree.root.fd(), path),
+            None => (AT_FDCWD, &self.source),
+        };
+        let target = match readlinkat(at, path.as_c_str()) {
             Ok(target) => target,
             Err(Errno::EINVAL) => return Ok(false),
             Err(errno) => return Err(errno.into()),

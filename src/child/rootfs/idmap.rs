@@ -30,7 +30,13 @@ impl Mapped {
     pub(super) fn set(&self, mount: BorrowedFd<'_>) -> Result<()> {
         let userns = Some(self.userns.as_fd());
         let change = Setattr { set: attr::IDMAP, userns, ..Setattr::default() };
-        mount_setattr(mount, self.depth, &change).context(|| "map ids")
+        match mount_setattr(mount, self.depth, &change) {
+            Err(errno @ Errno::ENOSYS) => Err(errno).context(|| "map ids by mount_setattr"),
+            // Or the mount has id maps already, which is no better.
+            Err(errno @ Errno::EINVAL) => Err(errno)
+                .context(|| "uidMappings, gidMappings: its filesystem allows no id-mapped mounts"),
+            other => other.context(|| "map ids"),
+        }
     }
 }
 

@@ -36,6 +36,7 @@ use crate::sys::Inside;
 
 pub(crate) use cgroupfs::{CgroupView, V1Mount};
 pub(crate) use options::names;
+pub(crate) use pivot::HostRoot;
 pub(crate) use proc::Proc;
 
 /// What the rest of the container's plan says to this part.
@@ -43,6 +44,7 @@ pub(crate) use proc::Proc;
 pub(crate) struct Request<'a> {
     /// Absolute.
     pub bundle: &'a Path,
+    pub root: &'a HostRoot,
     pub new_user_namespace: bool,
     /// One that is joined by path.
     pub joined_user_namespace: Option<BorrowedFd<'a>>,
@@ -80,13 +82,12 @@ pub(crate) struct Entered {
 
 impl Rootfs {
     pub(crate) fn plan(spec: &oci::Spec<'_>, request: &Request<'_>) -> Result<Self> {
-        let path = pivot::root_path(spec, request.bundle)?;
-        let pivot = pivot::Pivot::plan(spec, &path, request)?;
+        let pivot = pivot::Pivot::plan(spec, request)?;
         let label = spec.linux.as_ref().map(|linux| linux.mount_label.as_str());
         let label = label.filter(|label| !label.is_empty() && has_selinux());
         let eyes = bind::Eyes::plan(request.new_user_namespace, request.uid_map, request.gid_map);
         let maps = idmap::Maps::default();
-        let mut planner = mount::Planner { request, root: &path, label, eyes, maps };
+        let mut planner = mount::Planner { request, label, eyes, maps };
         let mut mounts = Vec::with_capacity(spec.mounts.len() + request.extra_mounts.len());
         for (i, mount) in spec.mounts.iter().chain(request.extra_mounts).enumerate() {
             let planned = mount::Mount::plan(mount, &mut planner);
@@ -166,11 +167,12 @@ impl Entered {
     pub(crate) fn make_cwd(&self, cwd: &std::ffi::CStr, _: &Inside) -> Result<()> {
         let cwd = cwd.to_str().map_err(|_| Error::text(format!("process.cwd: {cwd:?}")))?;
         // What else is wrong with it, chdir will say; perhaps to its user it is not.
-        if cwd == "/" || self.root.open(cwd).err() != Some(Errno::ENOENT) {
+        let path = cwd.trim_start_matches('/');
+        if path.is_empty() || self.root.open(path).err() != Some(Errno::ENOENT) {
             return Ok(());
         }
         let place =
-            self.root.place(&root::clean(cwd), root::Links::Follow, || root::Missing::MakeDir);
+            self.root.place(&root::clean(path), root::Links::Follow, || root::Missing::MakeDir);
         place.map(drop).context(|| format!("process.cwd: make {cwd:?}"))
     }
 

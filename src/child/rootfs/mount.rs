@@ -6,10 +6,8 @@ use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use nix::mount::{MsFlags, mount};
-
 use super::Request;
-use super::attributes::{Exact, path_of, propagate};
+use super::attributes::{Exact, by_path, propagate, set_recursively};
 use super::bind::{Bind, Eyes};
 use super::cgroupfs::Cgroups;
 use super::idmap::{Container, Mapped, Maps};
@@ -21,7 +19,7 @@ use crate::bail;
 use crate::error::{Context, Result};
 use crate::oci;
 use crate::sys::Inside;
-use crate::sys::mount::{Depth, Setattr, mount_setattr};
+use crate::sys::mount::Setattr;
 
 /// What may be mounted over inside procfs: files that lxcfs and its like emulate, as in runc.
 const PROC_FILES: &[&str] = &[
@@ -66,7 +64,6 @@ enum What {
 /// What planning a mount needs to know besides it.
 pub(super) struct Planner<'a> {
     pub request: &'a Request<'a>,
-    pub root: &'a Path,
     pub label: Option<&'a str>,
     pub eyes: Eyes,
     pub maps: Maps,
@@ -78,7 +75,7 @@ impl Mount {
         if *mount.kind == *"bind" {
             options.flags |= MS_BIND;
         }
-        let to = destination(mount, planner.root)?;
+        let to = destination(mount, &planner.request.root.path)?;
         let container = Container {
             uids: planner.request.uid_map,
             gids: planner.request.gid_map,
@@ -110,8 +107,7 @@ impl Mount {
                 let made = new.apply(&self.to, self.links, wanted, tree, me)?;
                 let Some(fd) = made.fd else { return Ok(()) };
                 if let Some(change) = &change {
-                    mount_setattr(fd.as_fd(), Depth::Tree, change)
-                        .context(|| "recursive options")?;
+                    set_recursively(fd.as_fd(), change)?;
                 }
                 (fd, made.fresh.then_some(made.place))
             }
@@ -167,7 +163,8 @@ impl What {
         }
         if options.is_bind() {
             let source = planner.request.bundle.join(mount.source.as_str());
-            let bind = Bind::plan(&source, options, idmap, planner.eyes, planner.root)?;
+            let bind =
+                Bind::plan(&source, options, idmap, planner.eyes, &planner.request.root.path)?;
             return Ok(Self::Bind(bind));
         }
         if mount.kind.is_empty() {
@@ -242,9 +239,7 @@ fn remount(to: &str, flags: (u64, u64), data: &str, tree: &Tree) -> Result<Owned
     let fd = tree.root.open(to)?;
     let (set, cleared) = flags;
     if set & MS_BIND == 0 {
-        let none = None::<&str>;
-        let bits = MsFlags::from_bits_retain(set);
-        mount(none, path_of(fd.as_fd()).as_str(), none, bits, Some(data))?;
+        by_path(fd.as_fd(), set, Some(data))?;
         return Ok(fd);
     }
     let exact = Exact { flags: set, cleared };

@@ -7,12 +7,11 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, ResolveFlag, openat};
+use nix::fcntl::{OFlag, openat};
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::fchdir;
 
-use super::attributes::path_of;
 use super::copyup::copy_up;
 use super::idmap::Mapped;
 use super::options::{MS_RDONLY, Options, attributes, superblock_flags};
@@ -22,7 +21,6 @@ use crate::bail;
 use crate::error::{Context, Result};
 use crate::sys::Inside;
 use crate::sys::mount::{fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen};
-use crate::sys::openat2::openat2;
 use crate::sys::xattr::fsetxattr;
 
 /// The longest value that fsconfig takes.
@@ -185,16 +183,12 @@ impl NewFs {
 
     /// mount(2) on the place as the working directory: by descriptor, and without any /proc.
     fn mount(&self, place: &Place) -> Result<()> {
-        let target = match fchdir(&place.fd) {
-            Ok(()) => ".".to_owned(),
-            Err(Errno::ENOTDIR) => path_of(place.fd.as_fd()),
-            Err(errno) => return Err(errno.into()),
-        };
+        fchdir(&place.fd)?;
         let data = self.data_with_mode(place)?;
         let data = Some(&*data).filter(|data| !data.is_empty());
         let Direct { source, flags, .. } = &self.direct;
         let kind = Some(self.kind.as_c_str());
-        Ok(mount(source.as_deref(), target.as_str(), kind, *flags, data)?)
+        Ok(mount(source.as_deref(), ".", kind, *flags, data)?)
     }
 
     fn place(&self, to: &str, links: Links, tree: &Tree) -> Result<Place> {
@@ -269,9 +263,7 @@ impl NewFs {
 
     /// The mount that mount(2) has put on the place: on another filesystem than what was there.
     fn reopen(&self, tree: &Tree, place: &Place) -> Result<OwnedFd> {
-        let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS;
-        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW;
-        let fd = openat2(tree.root.fd(), place.path.as_str(), flags, resolve)?;
+        let fd = tree.root.open_exact(&place.path)?;
         if fstat(&place.fd)?.st_dev == fstat(&fd)?.st_dev {
             bail!("the destination was moved away");
         }

@@ -1,29 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `root.path` and `linux.rootfsPropagation`: from the host's root to the container's.
 
+use std::cell::RefCell;
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{AT_FDCWD, OFlag, ResolveFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{chdir, chroot, fchdir, pivot_root};
 
 use super::Request;
 use super::attributes::propagate;
 use super::options::{MS_REC, propagation};
-use super::root::{Root, is_kind};
+use super::root::Root;
 use crate::bail;
 use crate::error::{Context, Result};
 use crate::oci;
 use crate::sys::Inside;
-use crate::sys::mount::{Depth, move_mount_to, open_tree};
+use crate::sys::mount::{Depth, move_mount, move_mount_to, open_tree_fd};
+use crate::sys::openat2::openat2;
+
+/// `root.path`, looked up once in the parent. The clone must find the same directory there.
+#[derive(Debug)]
+pub(crate) struct HostRoot {
+    /// Absolute, without dots.
+    pub path: PathBuf,
+    /// Until the plan of the pivot takes it.
+    fd: RefCell<Option<OwnedFd>>,
+}
 
 #[derive(Debug)]
 pub(super) struct Pivot {
     path: CString,
+    /// What `path` was when it was checked.
+    checked: RefCell<Option<OwnedFd>>,
     /// For the whole mount namespace, before the root is bound; MS_* bits.
     before: u64,
     /// For the mounts on the way to the root: never shared.
@@ -42,23 +55,40 @@ enum Way {
     Chroot,
 }
 
-/// The absolute path of `root.path`.
-pub(super) fn root_path(spec: &oci::Spec<'_>, bundle: &Path) -> Result<PathBuf> {
-    let Some(root) = &spec.root else {
-        bail!("root: must be set");
-    };
-    if root.path.is_empty() {
-        bail!("root.path: must be set");
+impl HostRoot {
+    /// `root.path` exists, is a directory, and no symbolic link leads to it (runc's rule).
+    pub(crate) fn open(spec: &oci::Spec<'_>, bundle: &Path) -> Result<Self> {
+        let root = spec.root.as_ref().expect("rules::check wants a root");
+        let path = crate::bundle::clean(&bundle.join(root.path.as_str()));
+        let named = format!("root.path: {path:?}");
+        match open_exact(&path) {
+            Err(Errno::ELOOP) if path.is_symlink() => bail!("{named} is a symbolic link"),
+            Err(Errno::ELOOP) => bail!("{named} leads through a symbolic link"),
+            other => {
+                let fd = RefCell::new(Some(other.context(|| named)?));
+                Ok(Self { path, fd })
+            }
+        }
     }
-    if root.path.contains('\0') {
-        bail!("root.path: a null byte in {:?}", root.path.as_str());
+}
+
+/// O_PATH descriptor of a directory of the host's; ELOOP for any symbolic link on the way.
+fn open_exact(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    match openat2(AT_FDCWD, path, flags, ResolveFlag::RESOLVE_NO_SYMLINKS) {
+        // KERNEL(5.6): drop when openat2 can be assumed.
+        Err(Errno::ENOSYS) => {
+            let text = path.to_str().ok_or(Errno::EILSEQ)?;
+            let fd = Root::new(open("/", flags, Mode::empty())?).open_exact(text)?;
+            let is_dir = super::root::is_kind(&fstat(&fd)?, nix::sys::stat::SFlag::S_IFDIR);
+            if is_dir { Ok(fd) } else { Err(Errno::ENOTDIR) }
+        }
+        other => other,
     }
-    Ok(bundle.join(root.path.as_str()).components().collect())
 }
 
 impl Pivot {
-    pub(super) fn plan(spec: &oci::Spec<'_>, path: &Path, request: &Request<'_>) -> Result<Self> {
-        check_root(path)?;
+    pub(super) fn plan(spec: &oci::Spec<'_>, request: &Request<'_>) -> Result<Self> {
         let written = spec.linux.as_ref().map_or("", |linux| &linux.rootfs_propagation);
         let wanted = match written {
             "" => 0,
@@ -77,7 +107,8 @@ impl Pivot {
         }
         let is_quiet = wanted & (libc::MS_PRIVATE | libc::MS_SLAVE) != 0;
         Ok(Self {
-            path: crate::sys::cstring(path.as_os_str().as_encoded_bytes())?,
+            path: crate::sys::cstring(request.root.path.as_os_str().as_encoded_bytes())?,
+            checked: RefCell::new(request.root.fd.take()),
             before: if wanted == 0 { libc::MS_SLAVE | MS_REC } else { wanted },
             parent: if wanted & libc::MS_SLAVE == 0 { libc::MS_PRIVATE } else { libc::MS_SLAVE },
             after: (wanted != 0 && !is_quiet).then_some(wanted),
@@ -96,10 +127,29 @@ impl Pivot {
             }
         }
         let doing = || format!("bind root {}", self.path.to_string_lossy());
-        let root = open_tree(&self.path, Depth::Tree, false).context(doing)?;
-        move_mount_to(root.as_fd(), &self.path).context(doing)?;
+        let place = self.place().context(doing)?;
+        let root = match open_tree_fd(place.as_fd(), Depth::Tree) {
+            Err(errno @ Errno::ENOSYS) => {
+                let needs = "open_tree and its like: creel needs Linux 5.10, and a host whose seccomp filter lets them through";
+                return Err(errno).context(|| needs);
+            }
+            other => other.context(doing)?,
+        };
+        move_mount(root.as_fd(), place.as_fd()).context(doing)?;
         propagate(root.as_fd(), self.parent).context(doing)?;
         Ok(Root::new(root))
+    }
+
+    /// The directory that was checked, as it is found in the clone's mount namespace.
+    fn place(&self) -> Result<OwnedFd> {
+        let path = Path::new(self.path.to_str().map_err(|_| Errno::EILSEQ)?);
+        let place = open_exact(path)?;
+        let checked = self.checked.take().expect("a clone binds its root once");
+        let (here, there) = (fstat(&place)?, fstat(&checked)?);
+        if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino) {
+            bail!("another directory has taken its place");
+        }
+        Ok(place)
     }
 
     fn is_all_slave_or_private(&self) -> bool {
@@ -186,21 +236,6 @@ fn enter_chroot(root: BorrowedFd<'_>) -> Result<(), Errno> {
     fchdir(root)?;
     chroot(".")?;
     chdir("/")
-}
-
-/// `root.path` exists, is a directory, and no link leads to it (runc's rule).
-fn check_root(path: &Path) -> Result<()> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let host = Root::new(open("/", flags, Mode::empty())?);
-    let Some(text) = path.to_str() else {
-        bail!("root.path: {} is not UTF-8", path.display());
-    };
-    let named = || format!("root.path: {text}");
-    match host.open_exact(text.trim_start_matches('/')) {
-        Err(Errno::ELOOP) => bail!("root.path: {text} leads through a symbolic link"),
-        Ok(fd) if !is_kind(&fstat(&fd)?, SFlag::S_IFDIR) => Err(Errno::ENOTDIR).context(named),
-        other => other.map(drop).context(named),
-    }
 }
 
 /// The mount points outside `own` of whole procfs and sysfs filesystems.

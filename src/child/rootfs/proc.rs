@@ -8,12 +8,13 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, ResolveFlag, open, openat};
 use nix::sys::stat::{Mode, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+use nix::unistd::fchdir;
 
 use super::root::Root;
 use crate::bail;
 use crate::error::{Context, Result};
 use crate::sys::Inside;
-use crate::sys::mount::{attr, fsconfig_create, fsmount, fsopen};
+use crate::sys::mount::{attr, fsconfig_create, fsmount, fsopen, mount_id};
 use crate::sys::openat2::openat2;
 
 /// The inode number of procfs's root, and of nothing else in it.
@@ -28,10 +29,10 @@ pub(crate) struct Proc {
 impl Proc {
     /// Of this process's PID namespace. In a user namespace a new procfs is allowed only while an
     /// uncovered one is mounted: before paths are masked.
-    pub(crate) fn open(_: &Inside) -> Result<Self> {
+    pub(crate) fn open(me: &Inside) -> Result<Self> {
         match Self::private() {
             Ok(root) => Ok(Self { root, is_private: true }),
-            Err(Errno::EPERM | Errno::ENOSYS | Errno::EACCES) => Self::mounted(),
+            Err(Errno::EPERM | Errno::ENOSYS | Errno::EACCES) => Self::mounted(me),
             Err(errno) => Err(errno).context(|| "private procfs"),
         }
     }
@@ -52,17 +53,12 @@ impl Proc {
     }
 
     /// The one at /proc, verified. A lookup in it refuses to cross mounts.
-    fn mounted() -> Result<Self> {
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = open("/proc", flags, Mode::empty()).context(|| "open /proc")?;
+    pub(crate) fn mounted(_: &Inside) -> Result<Self> {
+        let fd = open("/proc", O_PATH_DIR, Mode::empty()).context(|| "open /proc")?;
         if !is_procfs(&fd)? {
             bail!("/proc is not a procfs");
         }
         Ok(Self { root: fd, is_private: false })
-    }
-
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.root.as_fd()
     }
 
     /// Writes all of `bytes` at once to an existing file, such as `self/attr/exec`.
@@ -92,13 +88,40 @@ impl Proc {
             | ResolveFlag::RESOLVE_NO_MAGICLINKS;
         let flags = flags | OFlag::O_NOFOLLOW;
         match openat2(self.root.as_fd(), path, flags, resolve) {
-            // A seccomp filter of the host's refuses openat2; there are no mounts in a private one.
-            Err(Errno::ENOSYS) if self.is_private => {
-                openat(&self.root, path, flags | OFlag::O_CLOEXEC, Mode::empty())
+            // KERNEL(5.6), or a seccomp filter of the host's. There are no mounts in a private one.
+            Err(Errno::ENOSYS) => {
+                let file = openat(&self.root, path, flags | OFlag::O_CLOEXEC, Mode::empty())?;
+                let is_own = self.is_private || is_same_mount(self.root.as_fd(), file.as_fd())?;
+                if is_own { Ok(file) } else { Err(Errno::EXDEV) }
             }
             other => other,
         }
     }
+}
+
+/// `/proc/self/fd` becomes the working directory, where a descriptor's number is a path to what it
+/// stands for: for the calls that take nothing but a path. The container's own /proc is not asked.
+pub(super) fn enter_own_descriptors() -> Result<(), Errno> {
+    let dir = match Proc::private() {
+        Ok(root) => Proc { root, is_private: true },
+        // In a user namespace whose /proc is not in full sight.
+        Err(errno) => {
+            let root = open("/proc", O_PATH_DIR, Mode::empty())?;
+            if !is_procfs(&root)? {
+                return Err(errno);
+            }
+            Proc { root, is_private: false }
+        }
+    };
+    fchdir(dir.lookup("self/fd", OFlag::O_PATH | OFlag::O_DIRECTORY)?)
+}
+
+const O_PATH_DIR: OFlag =
+    OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+/// Nothing is mounted between the two. Without the ids of mounts (Linux 5.8) it cannot be known.
+fn is_same_mount(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> Result<bool, Errno> {
+    Ok(mount_id(a)? == mount_id(b)?)
 }
 
 fn is_procfs(dir: &OwnedFd) -> Result<bool, Errno> {

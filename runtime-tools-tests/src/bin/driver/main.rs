@@ -71,6 +71,21 @@ fn tally(
     }
 }
 
+/// Under hack/enosys.sh, what cannot be done without one of the calls that it leaves out: the runtime
+/// must say which.
+fn without_calls(verdict: Verdict) -> Verdict {
+    let Ok(left_out) = env::var("ENOSYS") else { return verdict };
+    match verdict {
+        Verdict::Failed(why)
+            if why.contains("ENOSYS") && left_out.split(',').any(|call| why.contains(call)) =>
+        {
+            let line = why.lines().find(|line| line.contains("ENOSYS")).unwrap_or(&why);
+            Verdict::Skipped(format!("refused by name: {line}"))
+        }
+        other => other,
+    }
+}
+
 fn run_all(filters: &[String]) -> Result<bool, String> {
     let cases = selected(filters);
     if cases.is_empty() {
@@ -84,7 +99,7 @@ fn run_all(filters: &[String]) -> Result<bool, String> {
     let supervisor = supervise::Supervisor::new(runtime)?;
     let mut counts = Counts::default();
     for (index, case) in cases.iter().enumerate() {
-        let verdict = supervisor.run(case)?;
+        let verdict = without_calls(supervisor.run(case)?);
         tally(index + 1, case, verdict, differences.reason(case.name), &mut counts);
     }
     for skipped in &counts.skipped {

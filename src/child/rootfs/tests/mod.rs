@@ -61,8 +61,10 @@ impl Bundle {
     fn plan_with(&self, properties: &str, change: impl FnOnce(&mut Request<'_>)) -> Result<Rootfs> {
         let text = format!(r#"{{"root": {{"path": "root"}}, {properties}}}"#);
         let spec: oci::Spec<'_> = oci::parse(&text).expect("valid JSON");
+        let root = HostRoot::open(&spec, &self.0)?;
         let mut request = Request {
             bundle: &self.0,
+            root: &root,
             new_user_namespace: false,
             joined_user_namespace: None,
             new_cgroup_namespace: false,

@@ -211,6 +211,7 @@ fn read_only_root_stays_writable_in_its_mounts() {
     let spec: oci::Spec<'_> = oci::parse(&text).unwrap();
     let request = Request {
         bundle: &bundle.0,
+        root: &HostRoot::open(&spec, &bundle.0).unwrap(),
         new_user_namespace: false,
         joined_user_namespace: None,
         new_cgroup_namespace: false,

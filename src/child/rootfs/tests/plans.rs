@@ -61,18 +61,45 @@ fn the_root_must_be_there_and_no_link() {
     let bundle = Bundle::new();
     fs::remove_dir(bundle.root("")).unwrap();
     let path = bundle.root("");
-    let path = path.to_str().unwrap().trim_end_matches('/');
+    let path = path.to_str().unwrap().trim_end_matches('/').to_owned();
     assert_eq!(
         bundle.refusal(r#""hostname": """#),
-        format!("root.path: {path}: ENOENT: no such file or directory")
+        format!("root.path: {path:?}: ENOENT: no such file or directory")
     );
     bundle.dir("real").link("root", "real");
     assert_eq!(
         bundle.refusal(r#""hostname": """#),
-        format!("root.path: {path} leads through a symbolic link")
+        format!("root.path: {path:?} is a symbolic link")
     );
-    fs::remove_file(path).unwrap();
-    fs::create_dir(path).unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    let way = bundle.0.with_extension("way");
+    symlink(&bundle.0, &way).unwrap();
+    let spec = oci::parse(r#"{"root": {"path": "root"}}"#).unwrap();
+    let error = HostRoot::open(&spec, &way).unwrap_err().to_string();
+    fs::remove_file(&way).unwrap();
+    assert_eq!(error, format!("root.path: {:?} leads through a symbolic link", way.join("root")));
+}
+
+/// Between the check and the clone's bind, by somebody who may write to the bundle.
+#[test]
+fn a_root_that_is_exchanged_is_noticed() {
+    if !is_root() {
+        return;
+    }
+    let bundle = Bundle::new();
+    let rootfs = bundle.plan(r#""hostname": """#);
+    fs::rename(bundle.root(""), bundle.0.join("kept")).unwrap();
+    bundle.dir("other").link("root", "other");
+    refused_in_child(&rootfs, "ELOOP: too many symbolic links encountered");
+    let rootfs = {
+        fs::remove_file(bundle.0.join("root")).unwrap();
+        fs::rename(bundle.0.join("kept"), bundle.0.join("root")).unwrap();
+        bundle.plan(r#""hostname": """#)
+    };
+    fs::rename(bundle.root(""), bundle.0.join("kept")).unwrap();
+    fs::rename(bundle.0.join("other"), bundle.0.join("root")).unwrap();
+    refused_in_child(&rootfs, "another directory has taken its place");
 }
 
 #[test]
