@@ -7,6 +7,7 @@ pub(crate) mod exec;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use crate::bail;
 use crate::bundle::Bundle;
 use crate::cgroup::{self, Cgroup, CgroupPlan, Doors, Hierarchies};
 use crate::child::keyring::Keyring;
