@@ -544,3 +544,136 @@ fn frozen_cgroups_below_the_containers_hold_nobody_back() {
         assert_eq!(bundle.leftovers(), [""; 0]);
     }
 }
+
+const VIEWS: &str = "the_other_views_of_a_hybrid_host";
+
+/// All of this file once more where the same host shows v2 alone, and v1 alone.
+#[test]
+fn the_other_views_of_a_hybrid_host() {
+    if !is_root() {
+        return;
+    }
+    if !is_creel() {
+        println!("SKIP: other views are for creel's own tests");
+        return;
+    }
+    if !fs::exists("/sys/fs/cgroup/unified/cgroup.procs").unwrap_or(false) {
+        println!("SKIP: this host is not hybrid: the tests have run on all that it has");
+        return;
+    }
+    let v2 = "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup";
+    let v1 = "umount /sys/fs/cgroup/unified";
+    for view in [v2, v1] {
+        let script = format!("{view} && exec \"$@\"");
+        let status = std::process::Command::new("unshare")
+            .args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"])
+            .arg(std::env::current_exe().expect("this program"))
+            .args(["--skip", VIEWS, "--nocapture"])
+            .status()
+            .expect("unshare");
+        assert!(status.success(), "{view}");
+    }
+}
+
+fn is_v2() -> bool {
+    fs::exists("/sys/fs/cgroup/cgroup.controllers").unwrap_or(false)
+}
+
+/// A bundle whose root is uid 100000 outside, with a view of its cgroup.
+fn with_view(script: &str, access: &str) -> Bundle {
+    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+    let bundle = Bundle::new(script)
+        .patch("/linux/namespaces/-", json!({"type": "user"}))
+        .patch("/linux/uidMappings", map.clone())
+        .patch("/linux/gidMappings", map)
+        .add_mount(json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+                          "options": ["nosuid", "noexec", "nodev", access]}));
+    std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000)).expect("chown");
+    bundle
+}
+
+#[test]
+fn a_writable_view_in_its_own_namespaces_belongs_to_the_containers_root() {
+    if !is_root() || !is_creel() {
+        return;
+    }
+    if !is_v2() {
+        println!("SKIP: only v2 is delegated");
+        return;
+    }
+    let script = "cd /sys/fs/cgroup; stat -c %u . cgroup.procs cgroup.freeze; mkdir sub && echo made; \
+                  echo 0 > sub/cgroup.procs && echo moved; wc -l < cgroup.procs";
+    let own = json!({"type": "cgroup"});
+    let run = with_view(script, "rw").patch("/linux/namespaces/-", own.clone()).run();
+    // Only wc is in the top cgroup when it is read: a child of the shell, which has moved.
+    assert_eq!(run.out, "0\n0\n65534\nmade\nmoved\n0\n", "{}", run.err);
+    let run = with_view(script, "ro").patch("/linux/namespaces/-", own).run();
+    assert!(run.out.starts_with("65534\n65534\n65534\n"), "{}", run.out);
+    assert!(run.err.contains("Read-only file system"), "{}", run.err);
+    // In the host's cgroup namespace nothing is handed over, writable or not.
+    let run = with_view(script, "rw").run();
+    assert!(run.out.starts_with("65534\n65534\n"), "{}", run.out);
+    assert!(!run.out.contains("made"), "{}", run.out);
+}
+
+/// CVE-2023-25809: a read-only view of the host's cgroups is not writable, whoever is root inside.
+#[test]
+fn a_read_only_view_without_a_namespace_is_read_only() {
+    if !is_root() {
+        return;
+    }
+    let script = "cd /sys/fs/cgroup; for f in cgroup.procs */cgroup.procs; do \
+                  [ -e $f ] && ! echo 0 2>/dev/null > $f && echo refused $f; done; \
+                  mkdir sub 2>&1; mkdir */sub 2>&1 | head -n 1";
+    for bundle in [with_view(script, "ro"), {
+        let mut plain = Bundle::new(script);
+        plain = plain.add_mount(json!({"destination": "/sys/fs/cgroup", "type": "cgroup",
+            "source": "cgroup", "options": ["nosuid", "noexec", "nodev", "ro"]}));
+        plain
+    }] {
+        let run = bundle.run();
+        let files = run.out.lines().filter(|line| line.contains("cgroup.procs")).count();
+        assert!(files > 0, "{}\n{}", run.out, run.err);
+        assert!(run.out.contains("mkdir: can't create directory 'sub': Read-only"), "{}", run.out);
+        assert!(!run.out.contains("File exists"), "{}", run.out);
+    }
+}
+
+/// How many controllers share their hierarchy with others: each is a link there.
+fn shared_names() -> usize {
+    let own = fs::read_to_string("/proc/self/cgroup").expect("/proc/self/cgroup");
+    let shared = own.lines().filter_map(|line| line.split(':').nth(1));
+    shared.filter(|names| names.contains(',')).map(|names| names.split(',').count()).sum()
+}
+
+#[test]
+fn on_v1_each_hierarchy_shows_the_containers_own_cgroup() {
+    if !is_root() || is_v2() {
+        if is_v2() {
+            println!("SKIP: there are no v1 hierarchies");
+        }
+        return;
+    }
+    let script = "cd /sys/fs/cgroup; for d in memory pids devices freezer; do \
+                  tr '\n' ' ' < $d/cgroup.procs; done; ls -l | grep -e '->' | wc -l; \
+                  mkdir memory/sub && rmdir memory/sub && echo writable";
+    let view = |access| {
+        json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+               "options": ["nosuid", "noexec", "nodev", access]})
+    };
+    let script = format!("{script}; sleep 0");
+    for namespace in [None, Some(json!({"type": "cgroup"}))] {
+        for (access, is_writable) in [("rw", true), ("ro", false)] {
+            let mut bundle = Bundle::new(&script).add_mount(view(access));
+            if let Some(namespace) = &namespace {
+                bundle = bundle.patch("/linux/namespaces/-", namespace.clone());
+            }
+            let run = bundle.run();
+            // The shell and the program that reads, in each of them.
+            assert!(run.out.starts_with("1 "), "{}\n{}", run.out, run.err);
+            let links = run.out.lines().next().and_then(|l| l.rsplit(' ').next()).expect("a line");
+            assert_eq!(links, shared_names().to_string(), "{}", run.out);
+            assert_eq!(run.out.contains("writable"), is_writable, "{}\n{}", run.out, run.err);
+        }
+    }
+}

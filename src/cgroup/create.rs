@@ -12,7 +12,7 @@ use super::dir::{Dir, keyed};
 use super::path::{join, relative};
 use super::plan::CgroupPlan;
 use super::writes::{self, Write};
-use super::{Cgroup, UnifiedDir, V1Dir, cpuset};
+use super::{Cgroup, UnifiedDir, V1Dir, cpuset, owner};
 use crate::bail;
 use crate::error::{Context, Result};
 use crate::log;
@@ -228,7 +228,14 @@ impl Cgroup {
         }
         check_parents_thawed(&made.dir)?;
         writes::apply(&made.dir, mine.into_iter(), None)?;
-        if hybrid { Ok(()) } else { self.attach_devices(&made, &plan.devices) }
+        if hybrid {
+            return Ok(());
+        }
+        self.attach_devices(&made, &plan.devices)?;
+        match plan.owner {
+            Some(owner) => owner::hand_over(&made.dir, owner, self.rootless),
+            None => Ok(()),
+        }
     }
 
     fn attach_devices(&self, made: &Made, filter: &Filter) -> Result<()> {

@@ -17,6 +17,7 @@ mod io;
 mod join;
 mod memory;
 mod net;
+mod owner;
 mod path;
 mod pids;
 mod plan;
@@ -36,6 +37,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use hierarchy::Hierarchies;
 pub(crate) use join::{Doors, ExecCgroup, SubCgroups};
+pub(crate) use owner::plan as plan_owner;
 pub(crate) use plan::{CgroupPlan, Request};
 pub(crate) use stats::NetworkInterface;
 pub(crate) use systemd::is_users_session;

@@ -23,6 +23,8 @@ pub(crate) struct Request<'a> {
     pub nodes: &'a [Device<'a>],
     /// No default rules at all.
     pub strict_devices: bool,
+    /// Who is to own the v2 cgroup.
+    pub owner: Option<u32>,
     /// `--systemd-cgroup`
     pub systemd: bool,
     /// No permission over cgroups is to be expected.
@@ -40,6 +42,7 @@ pub(crate) struct CgroupPlan {
     /// Written when the container is assembled: what would slow the assembling down or stop it.
     pub(super) late: Vec<Write>,
     pub(super) devices: Filter,
+    pub(super) owner: Option<u32>,
     /// What the top of the v2 hierarchy has to give.
     pub(super) controllers: Vec<String>,
     ignored: Vec<&'static str>,
@@ -82,6 +85,7 @@ impl CgroupPlan {
             early,
             late,
             devices,
+            owner: request.owner,
             controllers: host.unified.as_ref().map_or_else(Vec::new, |u| u.controllers.clone()),
             ignored: writes.ignored,
         })
@@ -247,6 +251,7 @@ mod tests {
             resources,
             nodes: &[],
             strict_devices: false,
+            owner: None,
             systemd: false,
             rootless: false,
         }

@@ -170,6 +170,7 @@ fn plan_cgroup(
             cgroups_path: &linux.cgroups_path,
             resources: linux.resources.as_ref(),
             nodes: &linux.devices,
+            owner: cgroup::plan_owner(spec, linux),
             strict_devices: rules::is_set(spec, rules::STRICT_DEVICES),
             systemd: request.systemd_cgroup,
             rootless: request.rootless.unwrap_or_else(|| is_rootless(request.systemd_cgroup)),

@@ -85,6 +85,7 @@ fn plan(host: &Hierarchies, path: &str, json: &str) -> CgroupPlan {
         resources: Some(&resources),
         nodes: &[],
         strict_devices: false,
+        owner: None,
         systemd: false,
         rootless: false,
     };
@@ -146,6 +147,7 @@ fn rootless(host: &Hierarchies, path: &str, json: &str) -> Result<Cgroup> {
         resources: Some(&resources),
         nodes: &[],
         strict_devices: false,
+        owner: None,
         systemd: false,
         rootless: true,
     };

@@ -46,6 +46,28 @@ fn v2_life_of_a_container() {
 }
 
 #[test]
+fn v2_is_handed_over_as_the_kernel_lists_it() {
+    use std::os::unix::fs::MetadataExt;
+    in_v2_view(|host| {
+        let mut plan = plan(host, &name("v2own"), &format!("{{{DENY_ALL}}}"));
+        plan.owner = Some(100_007);
+        let mut cgroup = plan.place();
+        cgroup.create(&plan)?;
+        let made = Made(cgroup);
+        let path = made.0.path("").expect("v2");
+        let owner = |file: &str| std::fs::metadata(format!("{path}/{file}")).map(|m| m.uid());
+        for file in ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
+            assert_eq!(owner(file)?, 100_007, "{file:?}");
+        }
+        // Limits stay with who set them.
+        for file in ["cgroup.freeze", "cgroup.kill", "cgroup.max.depth"] {
+            assert_eq!(owner(file)?, 0, "{file:?}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn v2_without_permission() {
     in_v2_view(as_nobody(|host| {
         let words = "rootless needs no limits + no cgrouppath when no permission is granted for";
@@ -161,6 +183,7 @@ fn v2_missing_controllers_are_named() {
             resources: Some(&resources),
             nodes: &[],
             strict_devices: false,
+            owner: None,
             systemd: false,
             rootless: false,
         };
