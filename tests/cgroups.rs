@@ -677,3 +677,205 @@ fn on_v1_each_hierarchy_shows_the_containers_own_cgroup() {
         }
     }
 }
+
+/// A cgroup above the container's, in one hierarchy; removed from all at the end.
+struct Above(String);
+
+impl Above {
+    /// Made where `file` then is; None, with the reason said, where this host has no such file.
+    fn new(bundle: &mut Bundle, file: &str, value: &str) -> Option<(Self, PathBuf)> {
+        let above = Self(format!("{}-above", bundle.id()));
+        bundle.set("/linux/cgroupsPath", json!(format!("/{}/{}", above.0, bundle.id())));
+        for top in tops() {
+            let dir = top.join(&above.0);
+            fs::create_dir(&dir).expect("a cgroup");
+            if fs::write(dir.join(file), value).is_ok() {
+                return Some((above, dir));
+            }
+        }
+        println!("SKIP: no {file} in any hierarchy");
+        None
+    }
+}
+
+impl Drop for Above {
+    fn drop(&mut self) {
+        for top in tops() {
+            let _ = fs::remove_dir(top.join(&self.0));
+        }
+    }
+}
+
+/// Where the hierarchies are mounted.
+fn tops() -> Vec<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").expect("/proc/self/mounts");
+    let mounts = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let cgroups =
+        mounts.filter(|m| m[2].starts_with("cgroup") && m[1].starts_with("/sys/fs/cgroup"));
+    cgroups.map(|m| PathBuf::from(m[1])).collect()
+}
+
+#[track_caller]
+fn refused(bundle: &Bundle, message: &str) {
+    let run = bundle.create();
+    assert_eq!((run.code, run.message().as_str()), (1, message));
+    assert_eq!(bundle.leftovers(), [""; 0]);
+}
+
+#[test]
+fn a_limit_above_that_of_the_cgroup_above_is_one_error() {
+    if !is_root() || !is_creel() {
+        return;
+    }
+    if is_v2() {
+        println!("SKIP: v2 takes such values and holds to the lower one");
+        return;
+    }
+    let mut bundle =
+        sleeper().patch("/linux/resources/cpu", json!({"quota": 50_000, "period": 100_000}));
+    if let Some(_above) = Above::new(&mut bundle, "cpu.cfs_quota_us", "10000") {
+        refused(
+            &bundle,
+            "linux.resources.cpu.quota: write \"50000\" to cpu.cfs_quota_us (the cgroup above has \
+             10000 of 100000): EINVAL: invalid argument",
+        );
+    }
+    if std::thread::available_parallelism().is_ok_and(|n| n.get() < 2) {
+        println!("SKIP: one CPU");
+        return;
+    }
+    let mut bundle = sleeper().patch("/linux/resources/cpu", json!({"cpus": "0-1"}));
+    if let Some(_above) = Above::new(&mut bundle, "cpuset.cpus", "0") {
+        refused(
+            &bundle,
+            "linux.resources.cpu.cpus: write \"0-1\" to cpuset.cpus (the cgroup above has 0): \
+             EACCES: permission denied",
+        );
+    }
+}
+
+#[test]
+fn below_a_frozen_cgroup_nothing_begins() {
+    if !is_root() || !is_creel() {
+        return;
+    }
+    for (file, frozen, thawed) in
+        [("freezer.state", "FROZEN", "THAWED"), ("cgroup.freeze", "1", "0")]
+    {
+        if (file == "cgroup.freeze") != is_v2() {
+            continue;
+        }
+        let mut bundle = sleeper();
+        let Some((_above, dir)) = Above::new(&mut bundle, file, frozen) else { return };
+        refused(
+            &bundle,
+            &format!(
+                "linux.cgroupsPath: container's cgroup is below a frozen one: {}/{}",
+                dir.display(),
+                bundle.id()
+            ),
+        );
+        fs::write(dir.join(file), thawed).expect("thaw");
+    }
+}
+
+#[test]
+fn a_cgroup_with_somebody_in_it_is_not_taken() {
+    if !is_root() || !is_creel() {
+        return;
+    }
+    let first = sleeper().patch("/linux/cgroupsPath", json!("/creel-test-taken"));
+    first.start_detached();
+    let second = sleeper().patch("/linux/cgroupsPath", json!("/creel-test-taken"));
+    let run = second.create();
+    assert_eq!(run.code, 1);
+    let words = "linux.cgroupsPath: container's cgroup is not empty: 1 process(es) found in ";
+    assert!(run.message().starts_with(words), "{}", run.err);
+    assert_eq!(first.status(), "running");
+    first.runtime(&["delete", "--force", first.id()]).ok();
+    assert_eq!(cgroups_named("creel-test-taken"), [PathBuf::new(); 0]);
+}
+
+#[test]
+fn a_read_only_cgroup_filesystem_is_one_error() {
+    if !is_root() || !is_creel() {
+        return;
+    }
+    let bundle = sleeper();
+    bundle.write();
+    let remount = "for m in $(awk '$3 ~ /^cgroup/ {print $2}' /proc/self/mounts); do \
+                   mount -o remount,bind,ro $m || exit 9; done; exec \"$@\"";
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", remount, "sh"]);
+    command.arg(common::runtime()).arg("--root").arg(bundle.state_root());
+    command.args(["create", bundle.id()]).current_dir(&bundle.dir);
+    let run = bundle.finish(command);
+    assert_eq!(run.code, 1, "{}", run.err);
+    let message = run.message();
+    assert!(message.starts_with("make cgroup /sys/fs/cgroup/"), "{message}");
+    assert!(message.ends_with(": EROFS: read-only file system"), "{message}");
+    assert_eq!(run.err.lines().count(), 1, "{}", run.err);
+    assert_eq!(bundle.leftovers(), [""; 0]);
+}
+
+#[test]
+fn unified_is_refused_by_its_key() {
+    if !is_root() || !is_creel() {
+        return;
+    }
+    if !is_v2() {
+        println!("SKIP: on v1 unified is refused as a whole (tests/broken)");
+        return;
+    }
+    let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").expect("v2");
+    let present = controllers.split_whitespace().next().expect("a controller");
+    let of_present = format!("{present}.nothing");
+    for (key, says) in [
+        ("../x.y", ": resource \"../x.y\" must be a file name (no slashes)".to_owned()),
+        ("memory", ": resource \"memory\" must be in the form CONTROLLER.PARAMETER".to_owned()),
+        ("nope.max", "[nope.max]: the nope controller is not available".to_owned()),
+        (&of_present, format!("[{of_present}]: {of_present}: this kernel has no such file")),
+        (
+            "cgroup.max.depth",
+            "[cgroup.max.depth]: write \"x\" to cgroup.max.depth: EINVAL: invalid argument"
+                .to_owned(),
+        ),
+    ] {
+        let bundle = sleeper().patch("/linux/resources/unified", json!({key: "x"}));
+        refused(&bundle, &format!("linux.resources.unified{says}"));
+    }
+    let bundle = sleeper().patch("/linux/resources/unified", json!({"cgroup.max.depth": "7"}));
+    bundle.start_detached();
+    assert_eq!(read(&bundle, &["cgroup.max.depth"]), "7");
+}
+
+/// A nested manager moves init away and hands controllers down: exec goes to where init is.
+#[test]
+fn exec_follows_init_out_of_a_cgroup_that_takes_no_process() {
+    if !is_root() || !is_creel() {
+        return;
+    }
+    if !is_v2() {
+        println!("SKIP: only a v2 cgroup is closed by its children");
+        return;
+    }
+    let bundle = sleeper();
+    bundle.start_detached();
+    let dir = cgroups_named(bundle.id()).pop().expect("its cgroup");
+    let controllers = fs::read_to_string(dir.join("cgroup.controllers")).expect("v2");
+    let one = controllers.split_whitespace().last().expect("a controller");
+    fs::create_dir(dir.join("init")).expect("mkdir");
+    fs::write(dir.join("init/cgroup.procs"), bundle.pid().to_string()).expect("move init");
+    fs::write(dir.join("cgroup.subtree_control"), format!("+{one}")).expect("hand down");
+    let own = |run: common::Run| run.ok().out.trim().rsplit('/').next().map(str::to_owned);
+    assert_eq!(own(bundle.exec(&["cat", "/proc/self/cgroup"])).as_deref(), Some("init"));
+    fs::create_dir(dir.join("other")).expect("mkdir");
+    let named = |path: &str| {
+        bundle.runtime(&["exec", "--cgroup", path, bundle.id(), "cat", "/proc/self/cgroup"])
+    };
+    assert_eq!(own(named("other")).as_deref(), Some("other"));
+    assert_eq!(own(named("/other")).as_deref(), Some("other"));
+    assert_eq!(named("nowhere").code, 255);
+    let run = named("memory:other");
+    assert!(run.message().starts_with("--cgroup: unknown controller \"memory\""), "{}", run.err);
+}

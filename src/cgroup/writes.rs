@@ -209,9 +209,29 @@ fn refused(dir: &Dir, write: &Write, errno: Errno) -> Error {
             now("memory.max_usage_in_bytes"),
         ));
     }
+    let above = above(dir, file, errno).unwrap_or_default();
     let outcome: Result<()> =
-        Err(errno).context(|| format!("{property}: write {value:?} to {file}"));
+        Err(errno).context(|| format!("{property}: write {value:?} to {file}{above}"));
     outcome.expect_err("it was just made an error")
+}
+
+/// What the cgroup above has, in brackets, where a value must not exceed that.
+fn above(dir: &Dir, file: &str, errno: Errno) -> Option<String> {
+    let period = match (file, errno) {
+        ("cpu.cfs_quota_us" | "cpu.cfs_period_us", Errno::EINVAL) => Some("cpu.cfs_period_us"),
+        ("cpuset.cpus" | "cpuset.mems", Errno::EACCES) => None,
+        _ => return None,
+    };
+    let parent = Dir::open(dir.path().rsplit_once('/')?.0).ok()?;
+    let file = if period.is_some() { "cpu.cfs_quota_us" } else { file };
+    let mut has = parent.read(file).ok()?.trim().to_owned();
+    if has == "-1" || has.is_empty() {
+        return None;
+    }
+    if let Some(period) = period {
+        has = format!("{has} of {}", parent.read(period).ok()?.trim());
+    }
+    Some(format!(" (the cgroup above has {has})"))
 }
 
 #[cfg(test)]
