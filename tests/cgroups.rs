@@ -793,7 +793,7 @@ fn a_cgroup_with_somebody_in_it_is_not_taken() {
     assert!(run.message().starts_with(words), "{}", run.err);
     assert_eq!(first.status(), "running");
     first.runtime(&["delete", "--force", first.id()]).ok();
-    assert_eq!(cgroups_named("creel-test-taken"), [PathBuf::new(); 0]);
+    assert!(cgroups_named("creel-test-taken").is_empty());
 }
 
 #[test]
