@@ -209,6 +209,7 @@ pub(crate) fn cgroup_of_config(config: &str, id: &str, systemd: bool) -> Result<
         resources: None,
         nodes: &[],
         strict_devices: false,
+        owner: None,
         systemd,
         rootless: is_rootless(systemd),
     };
