@@ -10,6 +10,7 @@ packages() {
     build) echo gcc libc6-dev ;;
     run)   echo busybox-static ;;
     test)  echo containerd jq procps util-linux bsdutils debootstrap python3 strace gcc libseccomp-dev iproute2 uidmap git ;;
+    test)  echo containerd jq procps util-linux bsdutils debootstrap python3 libseccomp-dev iproute2 uidmap git strace ;;
     bench) echo crun runc python3 ;;
     *)     echo "hack/deps.sh: unknown purpose $1" >&2; exit 2 ;;
     esac

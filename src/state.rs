@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A container on disk: `ROOT/ID/` with state.json (facts only), config.json (a copy, from which
-//! exec, update and the poststop hooks plan again) and exec.fifo until it is started.
+//! exec, update and the poststop hooks plan again), exec.fifo until it is started, and seccomp.bpf
+//! once something was exec'ed.
 //! The status is never stored: `Container::status` observes it.
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use crate::sys;
 
 const STATE: &str = "state.json";
 const CONFIG: &str = "config.json";
+const FILTER: &str = "seccomp.bpf";
 pub(crate) const FIFO: &str = "exec.fifo";
 
 /// The format of state.json; a reader takes every older one.
@@ -260,6 +262,20 @@ impl Container {
     /// Puts another config in place of that copy, whole or not at all.
     pub(crate) fn save_config(&self, text: &str) -> Result<()> {
         self.write(CONFIG, text.as_bytes())
+    }
+
+    /// The seccomp filter that an earlier `exec` compiled; not even that it is whole is sure.
+    pub(crate) fn saved_filter(&self) -> Option<Vec<u8>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let fd = openat(&self.dir, FILTER, flags, Mode::empty()).ok()?;
+        let mut bytes = Vec::with_capacity(4096);
+        File::from(fd).read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    pub(crate) fn save_filter(&self, bytes: &[u8]) {
+        // Harmless: another exec was faster, or the next one compiles again.
+        let _ = self.write_new(FILTER, bytes);
     }
 
     /// Records init. Before it is answered anything: a killed `create` must find it.

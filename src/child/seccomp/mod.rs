@@ -11,6 +11,7 @@ mod compile;
 mod names;
 mod profile;
 mod rules;
+mod saved;
 #[cfg(test)]
 mod tests;
 
