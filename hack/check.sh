@@ -7,6 +7,7 @@ bad=0
 fail() { echo "hack/check.sh: $*" >&2; bad=1; }
 
 cargo fmt --all --check || bad=1
+cargo fmt --manifest-path fuzz/Cargo.toml --check || bad=1
 cargo clippy --quiet --locked --workspace --all-targets -- -D warnings || bad=1
 
 # The other architecture compiles, where its standard library is at hand.

@@ -7,16 +7,20 @@
  *
  * Reads profiles as lines, numbers in hexadecimal:
  *     default ACTION
+ *     without-native                              (before "arch": for one of the other byte order)
+ *     plain                                       (no binary tree: as crun uses it, not as runc does)
  *     arch TOKEN                                  (native is there already)
  *     rule ACTION NAME [INDEX OP VALUE VALUETWO]...
  *     end
  * For each profile writes "newest TOKEN NUMBER" per architecture (the highest number that the rules
  * name), "insn CODE JT JF K" per instruction, and "end"; or "error ERRNO" and "end" if a rule is
- * refused, "gave-up" and "end" if libseccomp crashed or did not come back in two seconds. "time NANOSECONDS" tells how long libseccomp took.
+ * refused, "gave-up" and "end" if libseccomp crashed or did not come back in two seconds. "time
+ * NANOSECONDS" tells how long libseccomp took.
  *     resolve TOKEN NAME
  * answers with the number of a system call in decimal, negative if there is none.
  */
 #define _GNU_SOURCE
+#include <endian.h>
 #include <errno.h>
 #include <linux/filter.h>
 #include <seccomp.h>
@@ -44,6 +48,7 @@ struct profile {
 	uint32_t action;
 	uint32_t arches[MAX_ARCHES];
 	unsigned arch_count;
+	int without_native, plain;
 	struct rule *rules;
 	unsigned rule_count;
 };
@@ -95,14 +100,43 @@ static void print_newest(const struct profile *profile, uint32_t arch)
 	printf("newest %x %x\n", arch, newest);
 }
 
-static void print_program(int fd)
+/* libseccomp writes a program in the byte order of its machine: only s390x's differs from ours. */
+static int is_foreign(const struct profile *profile)
+{
+	return profile->without_native && profile->arches[0] == SCMP_ARCH_S390X;
+}
+
+static int is_action(const struct profile *profile, uint32_t value)
+{
+	unsigned i;
+
+	for (i = 0; i < profile->rule_count; i++)
+		if (profile->rules[i].action == value)
+			return 1;
+	return profile->action == value;
+}
+
+/* For a machine of the other byte order libseccomp turns the returns behind long jumps around twice. */
+static void turn_around(const struct profile *profile, struct sock_filter *insn)
+{
+	insn->code = be16toh(insn->code);
+	insn->k = be32toh(insn->k);
+	if (insn->code == (BPF_RET | BPF_K) && !is_action(profile, insn->k) &&
+	    is_action(profile, be32toh(insn->k)))
+		insn->k = be32toh(insn->k);
+}
+
+static void print_program(const struct profile *profile, int fd)
 {
 	struct sock_filter insn;
 
 	if (lseek(fd, 0, SEEK_SET) < 0)
 		die("lseek");
-	while (read(fd, &insn, sizeof(insn)) == sizeof(insn))
+	while (read(fd, &insn, sizeof(insn)) == sizeof(insn)) {
+		if (is_foreign(profile))
+			turn_around(profile, &insn);
 		printf("insn %x %x %x %x\n", insn.code, insn.jt, insn.jf, insn.k);
+	}
 }
 
 static int build(const struct profile *profile, int fd)
@@ -113,12 +147,14 @@ static int build(const struct profile *profile, int fd)
 
 	if (!ctx)
 		die("seccomp_init");
+	if (profile->without_native)
+		rc = seccomp_arch_remove(ctx, seccomp_arch_native());
 	for (i = 0; i < profile->arch_count && !rc; i++) {
 		rc = seccomp_arch_add(ctx, profile->arches[i]);
 		if (rc == -EEXIST)
 			rc = 0;
 	}
-	if (!rc && profile->rule_count > 32)
+	if (!rc && profile->rule_count > 32 && !profile->plain)
 		rc = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	for (i = 0; i < profile->rule_count && !rc; i++)
 		rc = add_rule(ctx, profile, &profile->rules[i]);
@@ -146,7 +182,7 @@ static void answer(const struct profile *profile)
 					      start.tv_nsec);
 		for (i = 0; i < profile->arch_count; i++)
 			print_newest(profile, profile->arches[i]);
-		print_program(fd);
+		print_program(profile, fd);
 	}
 	puts("end");
 	close(fd);
@@ -208,6 +244,13 @@ int main(void)
 			profile.rule_count = 0;
 			profile.arch_count = 1;
 			profile.arches[0] = seccomp_arch_native();
+			profile.without_native = 0;
+			profile.plain = 0;
+		} else if (!strncmp(line, "plain", 5)) {
+			profile.plain = 1;
+		} else if (!strncmp(line, "without-native", 14)) {
+			profile.arch_count = 0;
+			profile.without_native = 1;
 		} else if (!strncmp(line, "arch ", 5) && profile.arch_count < MAX_ARCHES) {
 			profile.arches[profile.arch_count++] = strtoul(line + 5, NULL, 16);
 		} else if (!strncmp(line, "rule ", 5)) {

@@ -142,7 +142,7 @@ fn instruction(code: u16, k: u32) -> sock_filter {
 }
 
 /// What the kernel's interpreter does with a filter, for tests; `seccomp_data` as words.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod interpreter {
     use super::*;
 

@@ -8,6 +8,10 @@ mod arch;
 mod args;
 mod bpf;
 mod compile;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+#[cfg(any(test, fuzzing))]
+mod naive;
 mod names;
 mod profile;
 mod rules;

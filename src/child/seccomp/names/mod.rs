@@ -45,7 +45,7 @@ impl Name {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn all() -> impl Iterator<Item = Self> {
         (0..COUNT as u16).map(Self)
     }

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::super::names::Name;
-use super::super::profile::{Condition, Profile, known_operators};
+use super::super::profile::{Condition, Profile};
 use super::super::rules::{Section, multiplexed};
 use super::oracle::{Answer, Oracle, TOKENS, question};
 use super::*;
@@ -89,14 +89,16 @@ impl EnosysStub {
         if number == u32::MAX && self.arch == Arch::X86_64 {
             return self.is_on && self.hides_minus_one;
         }
-        self.is_on && self.newest != 0 && number > self.newest
+        // setup(2) on s390x: what the kernel does not know arrives as number 0.
+        let is_setup = self.arch == Arch::S390x && number == 0;
+        self.is_on && self.newest != 0 && (number > self.newest || is_setup)
     }
 }
 
 /// The actions of all rules that hold, or the default if none does.
 fn said(planned: &Profile, arch: Arch, number: u32, values: [u64; 6]) -> Vec<u32> {
     let mut actions = Vec::new();
-    let meets = |c: &Condition| super::model::holds(c, values, arch);
+    let meets = |c: &Condition| naive::holds(c, values, arch);
     for rule in planned.rules.iter().filter(|rule| rule.action != planned.default) {
         let holds = rule.names.iter().any(|&name| {
             let is_direct = name.number(arch) == Some(number)
@@ -118,7 +120,7 @@ fn said(planned: &Profile, arch: Arch, number: u32, values: [u64; 6]) -> Vec<u32
 }
 
 /// For each argument all the values near those that the profile compares with, and others random.
-fn argument_vectors(
+pub(super) fn argument_vectors(
     profile: &oci::Seccomp<'_>,
     random: &mut Random,
     count: usize,
@@ -175,7 +177,7 @@ fn default_profiles_equal_libseccomp() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     for (name, json) in DEFAULTS {
         let mut profile = parse(json);
-        for native in [Arch::X86_64, Arch::Aarch64, Arch::Riscv64, Arch::Ppc64le] {
+        for native in [Arch::X86_64, Arch::Aarch64, Arch::Riscv64, Arch::Ppc64le, Arch::S390x] {
             if native == Arch::X86_64 {
                 profile.architectures = parse(json).architectures;
             } else {
@@ -236,12 +238,32 @@ const ODD: [&str; 10] = [
     "clock_gettime64",
 ];
 
-/// A profile whose rules often meet on a call: up to `max_args` conditions each, errnos of `actions`.
-fn generate(random: &mut Random, max_args: usize, actions: &[u32]) -> oci::Seccomp<'static> {
+/// What a generated profile may have.
+pub(super) struct Shape {
+    pub(super) max_args: usize,
+    pub(super) operators: &'static [&'static str],
+    pub(super) errnos: &'static [u32],
+}
+
+/// How profiles are written: one comparison for equality, masked or not, and one action.
+pub(super) const AS_WRITTEN: Shape =
+    Shape { max_args: 1, operators: &["SCMP_CMP_EQ", "SCMP_CMP_MASKED_EQ"], errnos: &[1] };
+
+pub(super) const OPERATORS: &[&str] = &[
+    "SCMP_CMP_EQ",
+    "SCMP_CMP_GE",
+    "SCMP_CMP_GT",
+    "SCMP_CMP_LE",
+    "SCMP_CMP_LT",
+    "SCMP_CMP_MASKED_EQ",
+    "SCMP_CMP_NE",
+];
+
+/// A profile whose rules often meet on a call.
+pub(super) fn generate(random: &mut Random, shape: &Shape) -> oci::Seccomp<'static> {
     let defaults = ["SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_ALLOW", "SCMP_ACT_LOG"];
     let lists: [&[&str]; 4] =
         [&[], &["SCMP_ARCH_X86"], &["SCMP_ARCH_X32"], &["SCMP_ARCH_X86", "SCMP_ARCH_X32"]];
-    let operators: Vec<_> = known_operators().collect();
     let list = random.pick(&lists);
     let odd: &[&str] = if list.contains(&"SCMP_ARCH_X32") { &[] } else { &ODD };
     let names = [&COMMON[..], odd].concat();
@@ -254,17 +276,17 @@ fn generate(random: &mut Random, max_args: usize, actions: &[u32]) -> oci::Secco
         let mut syscall = oci::Syscall {
             names: (0..=random.below(3)).map(|_| random.pick(&names).into()).collect(),
             action: "SCMP_ACT_ERRNO".into(),
-            errno_ret: Some(random.pick(actions)),
+            errno_ret: Some(random.pick(shape.errnos)),
             ..Default::default()
         };
-        for _ in 0..random.below(max_args + 1) {
+        for _ in 0..random.below(shape.max_args + 1) {
             let high = random.pick(&[0, 0, 0, 1, 2, 0xffff_ffff_u64]);
             let low = random.pick(&[0, 1, 2, 3, 8, 0xffff_ffff_u64]);
             syscall.args.push(oci::Arg {
                 index: random.below(3) as u32,
                 value: high << 32 | low,
                 value_two: random.below(9) as u64,
-                op: random.pick(&operators).into(),
+                op: random.pick(shape.operators).into(),
             });
         }
         profile.syscalls.push(syscall);
@@ -272,11 +294,12 @@ fn generate(random: &mut Random, max_args: usize, actions: &[u32]) -> oci::Secco
     profile
 }
 
-fn compare_generated(count: usize, max_args: usize, actions: &[u32]) -> Tally {
+/// Of `None` and profiles that libseccomp gave up on nothing is said.
+fn compare_generated(count: usize, shape: &Shape) -> Option<Tally> {
     let mut tally = Tally::default();
-    let Some(oracle) = Oracle::build() else { return tally };
+    let oracle = Oracle::build()?;
     let mut random = Random(0x0123_4567_89ab_cdef);
-    let profiles: Vec<_> = (0..count).map(|_| generate(&mut random, max_args, actions)).collect();
+    let profiles: Vec<_> = (0..count).map(|_| generate(&mut random, shape)).collect();
     let questions: String = profiles.iter().map(question).collect();
     let (mut refused, mut only_theirs, mut gave_up) = (0, 0, 0);
     for (profile, answer) in profiles.iter().zip(oracle.ask(&questions)) {
@@ -294,7 +317,7 @@ fn compare_generated(count: usize, max_args: usize, actions: &[u32]) -> Tally {
             only_theirs += 1;
             continue;
         }
-        let vectors = argument_vectors(profile, &mut random, 40);
+        let vectors = argument_vectors(profile, &mut random, 20);
         compare(profile, &answer, Arch::X86_64, &mut tally, |arch| {
             let named = COMMON.iter().chain(&ODD).filter_map(|name| Name::find(name)?.number(arch));
             let near = named.flat_map(|number| [number.wrapping_sub(1), number, number + 1]);
@@ -307,26 +330,106 @@ fn compare_generated(count: usize, max_args: usize, actions: &[u32]) -> Tally {
         "{count} profiles: {tally:?}; {refused} refused by both, {only_theirs} by libseccomp, it \
          gave up on {gave_up}"
     );
-    assert!(tally.equal > 100_000 && refused < count, "{tally:?} {refused}");
-    tally
+    assert!(tally.equal > 100_000 && refused + gave_up < count, "{tally:?} {refused}");
+    Some(tally)
 }
 
 #[test]
 fn generated_profiles_without_arguments_equal_libseccomp() {
-    let tally = compare_generated(200, 0, &[1, 2, 3]);
+    let shape = Shape { max_args: 0, operators: &[], errnos: &[1, 2, 3] };
+    let Some(tally) = compare_generated(1000, &shape) else { return };
     assert_eq!((tally.theirs_wrong, tally.order_differs), (0, 0));
 }
 
-/// libseccomp 2.5.4 compares the wrong word in some trees of several conditions: `prctl` with
-/// `a0 >= 2` or `a0 != 0 && a1 >= 8` tests a1 for the first. There our program has to do what a rule
-/// says; such points are few.
+#[test]
+fn generated_profiles_as_they_are_written_equal_libseccomp() {
+    let Some(tally) = compare_generated(1000, &AS_WRITTEN) else { return };
+    assert_eq!((tally.theirs_wrong, tally.order_differs), (0, 0));
+}
+
+/// Elsewhere libseccomp errs now and then (the next test); there our program has to do what a rule
+/// says (`compare` sees to that). With one action there is no order in which it could differ.
 #[test]
 fn generated_profiles_with_arguments_equal_libseccomp_where_that_is_right() {
-    for (max_args, actions) in [(1, &[1][..]), (1, &[1, 2]), (2, &[1]), (3, &[1, 2, 3])] {
-        let tally = compare_generated(150, max_args, actions);
+    for (max_args, errnos) in [(1, &[1][..]), (1, &[1, 2]), (2, &[1]), (3, &[1, 2, 3])] {
+        let shape = Shape { max_args, operators: OPERATORS, errnos };
+        let Some(tally) = compare_generated(500, &shape) else { return };
         assert!(tally.theirs_wrong * 500 <= tally.equal, "{tally:?}");
         assert!(tally.order_differs * 4000 <= tally.equal, "{tally:?}");
-        assert!(actions.len() > 1 || tally.order_differs == 0, "{tally:?}");
+        assert!(errnos.len() > 1 || tally.order_differs == 0, "{tally:?}");
+    }
+}
+
+type Rules = &'static [(u32, &'static [(u32, &'static str, u64)])];
+
+/// A profile of rules for one call, each an errno and its conditions; LOG for what none matches.
+fn rules_for_prctl(rules: Rules) -> String {
+    let rules = rules.iter().map(|(errno, conditions)| {
+        let args = conditions.iter().map(|(index, op, value)| {
+            format!(r#"{{"index":{index},"op":"SCMP_CMP_{op}","value":{value}}}"#)
+        });
+        let args = args.collect::<Vec<_>>().join(",");
+        format!(
+            r#"{{"names":["prctl"],"action":"SCMP_ACT_ERRNO","errnoRet":{errno},"args":[{args}]}}"#
+        )
+    });
+    let rules = rules.collect::<Vec<_>>().join(",");
+    format!(r#"{{"defaultAction":"SCMP_ACT_LOG","syscalls":[{rules}]}}"#)
+}
+
+/// The three ways in which the programs of libseccomp 2.5.4 to 2.6.1 differ, at their smallest:
+/// (rules as errno and conditions, arguments, our errno, theirs). docs/compat.md tells them.
+#[test]
+fn where_libseccomp_decides_otherwise() {
+    const HIGH: u64 = 1 << 32;
+    let cases: [(&str, Rules, [u64; 3], u32, u32); 4] = [
+        (
+            "after the first rule has failed at the low word, the second one's test of the high word \
+             is made on that low word",
+            &[(2, &[(0, "LT", 8)]), (3, &[(0, "LE", HIGH)])],
+            [0xffff_ffff, 0, 0],
+            3,
+            0,
+        ),
+        (
+            "the same between two arguments",
+            &[(2, &[(0, "LE", 2), (1, "LE", 8)]), (3, &[(0, "LE", 3 * HIGH)])],
+            [1, 4 * HIGH, 0],
+            3,
+            0,
+        ),
+        (
+            "both begin with the test of one high word, which can lead to the errno or to the other \
+             argument, but not to both",
+            &[(2, &[(0, "GT", 0xffff_ffff)]), (1, &[(0, "GT", 0), (2, "LE", 0xffff_ffff)])],
+            [3, 0, 2],
+            1,
+            0,
+        ),
+        (
+            "both rules hold; they share the test of the high word, whose errno is that of the rule \
+             which came first",
+            &[(2, &[(0, "NE", 0)]), (3, &[(0, "NE", 2)])],
+            [HIGH, 0, 0],
+            3,
+            2,
+        ),
+    ];
+    let oracle = Oracle::build();
+    for (why, rules, [a, b, c], ours, theirs) in cases {
+        let json = rules_for_prctl(rules);
+        let data = data(Arch::X86_64, libc::SYS_prctl as u32, [a, b, c, 0, 0, 0]);
+        let errno = |program: &[sock_filter]| match interpreter::run(program, &data).0 {
+            0x7ffc_0000 => 0,
+            action => action & 0xffff,
+        };
+        assert_eq!(errno(&compile(&json, Arch::X86_64).unwrap().program), ours, "{why}: {json}");
+        let Some(oracle) = &oracle else { continue };
+        let answer = oracle.ask(&question(&parse(&json))).pop().expect("an answer");
+        let seen = errno(&answer.program);
+        // A later libseccomp may have mended it.
+        assert!(seen == theirs || seen == ours, "{why}: {seen} {json}");
+        println!("{why}: creel {ours}, libseccomp {seen}");
     }
 }
 

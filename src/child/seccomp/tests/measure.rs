@@ -52,17 +52,24 @@ fn compile_time_and_size() {
             path(&program, Arch::X86)
         );
         let Some(oracle) = &oracle else { continue };
-        let answers = oracle.ask(&question(&profile).repeat(51));
-        let mut times: Vec<_> = answers.iter().map(|answer| answer.nanoseconds).collect();
-        times.sort_unstable();
-        let program = &answers[0].program;
-        println!(
-            "{name}: libseccomp {:?}, {} instructions, {:.1} run per call of x86_64, {:.1} of x86",
-            Duration::from_nanos(times[25]),
-            program.len(),
-            path(program, Arch::X86_64),
-            path(program, Arch::X86)
-        );
+        let asked = question(&profile);
+        for (how, asked) in [
+            ("with a binary tree, as runc asks for", asked.clone()),
+            ("plain, as crun has it", asked.replacen('\n', "\nplain\n", 1)),
+        ] {
+            let answers = oracle.ask(&asked.repeat(51));
+            let mut times: Vec<_> = answers.iter().map(|answer| answer.nanoseconds).collect();
+            times.sort_unstable();
+            let program = &answers[0].program;
+            println!(
+                "{name}: libseccomp {how} {:?}, {} instructions, {:.1} run per call of x86_64, {:.1} \
+                 of x86",
+                Duration::from_nanos(times[25]),
+                program.len(),
+                path(program, Arch::X86_64),
+                path(program, Arch::X86)
+            );
+        }
     }
 }
 
@@ -106,4 +113,38 @@ fn install_in_the_kernel() {
         let answer = oracle.ask(&question(&profile)).pop().expect("an answer");
         println!("{name}: libseccomp's program {:?}", install_time(&answer.program));
     }
+}
+
+/// What `exec` could save: the profile compiled again, or the program read back from a file.
+#[test]
+#[ignore = "prints figures; run it in a release build"]
+fn exec_compiling_or_reading() {
+    let config = include_str!("../../../../tests/data/bundles/docker-default/config.json");
+    let parse = || oci::parse::<oci::Spec<'_>>(black_box(config)).expect("a captured config");
+    let spec = parse();
+    let profile = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref()).expect("Docker's");
+    let plan = || Filter::plan(black_box(profile)).expect("it compiles");
+    let program = plan().expect("not empty").program;
+    let bytes: Vec<u8> = program
+        .iter()
+        .flat_map(|one| {
+            let [a, b] = one.code.to_ne_bytes();
+            [[a, b, one.jt, one.jf], one.k.to_ne_bytes()].concat()
+        })
+        .collect();
+    let path = std::env::temp_dir().join(format!("creel-measure-{}", std::process::id()));
+    let write = median(|| std::fs::write(&path, &bytes).expect("write"));
+    let fresh = median(|| {
+        std::fs::remove_file(&path).expect("remove");
+        std::fs::write(&path, &bytes).expect("write");
+    });
+    let read = median(|| _ = black_box(std::fs::read(&path).expect("read")));
+    std::fs::remove_file(&path).expect("remove");
+    println!(
+        "config.json parsed {:?}; profile compiled {:?}; {} bytes written {write:?}, as a new file \
+         {fresh:?}, read {read:?}",
+        median(|| _ = black_box(parse())),
+        median(|| _ = black_box(plan())),
+        bytes.len(),
+    );
 }

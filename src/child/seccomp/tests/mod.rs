@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The compiler against expectations written by hand, a naive evaluation, libseccomp and the kernel.
+//! The compiler against expectations written by hand, a naive evaluation, libseccomp,
+//! seccompiler and the kernel.
 
 mod differential;
 mod kernel;
 mod measure;
 mod model;
 mod oracle;
+mod second;
 mod tables;
 
 use libc::sock_filter;
 
 use super::arch::Arch;
 use super::bpf::interpreter;
-use super::{Filter, args};
+use super::naive::around;
+use super::{Filter, naive};
 use crate::error::Result;
 use crate::oci;
 
@@ -48,14 +51,7 @@ fn compile(json: &str, native: Arch) -> Result<Filter> {
 }
 
 fn data(arch: Arch, number: u32, values: [u64; 6]) -> [u32; 16] {
-    let mut data = [0; 16];
-    data[0] = number;
-    data[1] = arch.audit();
-    for (at, value) in (0..).zip(values) {
-        data[args::low_offset(at, arch) as usize / 4] = value as u32;
-        data[args::high_offset(at, arch) as usize / 4] = (value >> 32) as u32;
-    }
-    data
+    naive::data(arch, arch.audit(), number, values)
 }
 
 fn evaluate(program: &[sock_filter], arch: Arch, number: u32, values: [u64; 6]) -> u32 {
@@ -80,21 +76,4 @@ impl Random {
     fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }
-}
-
-/// The values around which a comparison with `value` under `mask` can go wrong.
-fn around(value: u64, mask: u64) -> impl Iterator<Item = u64> {
-    let high = 1 << 32;
-    [
-        value,
-        value.wrapping_sub(1),
-        value.wrapping_add(1),
-        value.wrapping_sub(high),
-        value.wrapping_add(high),
-        value ^ high.wrapping_shl(31),
-        value | !mask,
-        value & 0xffff_ffff,
-        value ^ (mask & mask.wrapping_neg()),
-    ]
-    .into_iter()
 }

@@ -4,68 +4,11 @@
 
 use proptest::prelude::*;
 
+use super::super::naive::{self, Naive};
 use super::super::names::Name;
 use super::super::profile::{Condition, Op, Profile};
-use super::super::rules::{Outcome, Section};
 use super::super::{arch, compile};
 use super::*;
-
-/// The joined rules, evaluated one after the other.
-struct Naive {
-    default: u32,
-    sections: Vec<(Arch, Section)>,
-}
-
-impl Naive {
-    fn new(profile: &Profile, archs: &[Arch]) -> Result<Self> {
-        let sections = archs
-            .iter()
-            .map(|&arch| Ok((arch, Section::plan(profile, arch)?)))
-            .collect::<Result<_>>()?;
-        Ok(Self { default: profile.default, sections })
-    }
-
-    fn evaluate(&self, audit: u32, number: u32, values: [u64; 6]) -> u32 {
-        let is_x32 = audit == Arch::X32.audit() && number >= 0x4000_0000;
-        let of_call = |arch: Arch| arch.audit() == audit && (arch == Arch::X32) == is_x32;
-        let native = self.sections[0].0;
-        let Some((arch, section)) = self.sections.iter().find(|(arch, _)| of_call(*arch)) else {
-            // With x32 left out, -1 is not a call of x32.
-            let is_skip = is_x32 && native == Arch::X86_64 && number == u32::MAX;
-            return if is_skip { self.default } else { 0 };
-        };
-        let passes = matches!(self.default & 0xffff_0000, 0x7fff_0000 | 0x7ffc_0000 | 0x7ff0_0000);
-        if let Some(newest) = section.newest
-            && !passes
-            && (number > newest || (*arch == Arch::S390x && number == 0))
-        {
-            return 0x0005_0026;
-        }
-        match section.outcomes.iter().find(|(n, _)| *n == number) {
-            None => self.default,
-            Some((_, Outcome::Action(action))) => *action,
-            Some((_, Outcome::Branches(branches))) => branches
-                .iter()
-                .find(|branch| branch.when.iter().all(|c| holds(c, values, *arch)))
-                .map_or(self.default, |branch| branch.action),
-        }
-    }
-}
-
-pub(super) fn holds(c: &Condition, values: [u64; 6], arch: Arch) -> bool {
-    let is_narrow = matches!(arch, Arch::X86 | Arch::X32 | Arch::Arm);
-    let width = if is_narrow { 0xffff_ffff } else { u64::MAX };
-    let (a, value) = (values[c.arg as usize] & width, c.value & width);
-    match c.op {
-        Op::Eq => a == value,
-        Op::Ne => a != value,
-        Op::Lt => a < value,
-        Op::Le => a <= value,
-        Op::Ge => a >= value,
-        Op::Gt => a > value,
-        Op::MaskedEq => a & c.mask == value,
-    }
-}
 
 fn value() -> impl Strategy<Value = u64> {
     prop_oneof![
@@ -133,8 +76,7 @@ fn compare(profile: &Profile, native: Arch, values: &[[u64; 6]]) -> Result<()> {
             for number in numbers() {
                 for &values in values {
                     // The layout of the arguments is that of the machine.
-                    let mut data = data(native, number, values);
-                    data[1] = arch.audit();
+                    let data = naive::data(native, arch.audit(), number, values);
                     let (got, _) = interpreter::run(&program, &data);
                     let wanted = naive.evaluate(arch.audit(), number, values);
                     assert_eq!(got, wanted, "{arch:?} {number:#x} {values:x?} in {profile:?}");

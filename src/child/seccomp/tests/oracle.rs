@@ -11,8 +11,8 @@ use std::process::{Command, Stdio};
 use super::super::profile::Profile;
 use super::*;
 
-/// Those that libseccomp can put into a filter on this little-endian machine, with its tokens.
-pub(super) const TOKENS: [(Arch, &str, u32); 7] = [
+/// libseccomp's tokens.
+pub(super) const TOKENS: [(Arch, &str, u32); 8] = [
     (Arch::X86_64, "SCMP_ARCH_X86_64", 0xc000_003e),
     (Arch::X86, "SCMP_ARCH_X86", 0x4000_0003),
     (Arch::X32, "SCMP_ARCH_X32", 0x4000_003e),
@@ -20,6 +20,7 @@ pub(super) const TOKENS: [(Arch, &str, u32); 7] = [
     (Arch::Arm, "SCMP_ARCH_ARM", 0x4000_0028),
     (Arch::Riscv64, "SCMP_ARCH_RISCV64", 0xc000_00f3),
     (Arch::Ppc64le, "SCMP_ARCH_PPC64LE", 0xc000_0015),
+    (Arch::S390x, "SCMP_ARCH_S390X", 0x8000_0016),
 ];
 
 pub(super) struct Oracle {
@@ -50,7 +51,13 @@ impl Oracle {
             std::env::temp_dir().join(format!("creel-oracle-{}-{count}", std::process::id()));
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/hack/libseccomp-oracle.c");
         let mut cc = Command::new("cc");
-        match cc.args(["-O2", "-o"]).arg(&program).args([source, "-lseccomp"]).output() {
+        cc.args(["-O2", "-o"]).arg(&program).arg(source);
+        // Another libseccomp than the system's, as `make install` with that prefix leaves it.
+        if let Some(prefix) = std::env::var_os("LIBSECCOMP_PREFIX").map(PathBuf::from) {
+            cc.arg("-I").arg(prefix.join("include")).arg("-L").arg(prefix.join("lib"));
+            cc.arg("-Wl,-rpath").arg(prefix.join("lib"));
+        }
+        match cc.arg("-lseccomp").output() {
             Ok(output) if output.status.success() => Some(Self { program }),
             Ok(output) => {
                 let text = String::from_utf8_lossy(&output.stderr);
@@ -120,6 +127,10 @@ fn answer(text: &str) -> Answer {
 pub(super) fn question(profile: &oci::Seccomp<'_>) -> String {
     let planned = Profile::plan(profile).expect("a valid profile");
     let mut text = format!("default {:x}\n", planned.default);
+    // libseccomp puts no two byte orders into one filter.
+    if profile.architectures.iter().any(|name| *name == "SCMP_ARCH_S390X") {
+        text += "without-native\n";
+    }
     for name in &profile.architectures {
         let token = TOKENS.iter().find(|row| *name == row.1).expect("a token").2;
         writeln!(text, "arch {token:x}").expect("a String takes all");
