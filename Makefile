@@ -5,7 +5,7 @@ CREEL   := build/creel
 PREFIX  ?= /usr/local
 export CREEL_COMMIT := $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo -dirty)
 
-.PHONY: help demo build install lint test test-unit test-integration test-cve test-conformance test-enosys test-e2e test-vm crash-matrix bench clean
+.PHONY: help demo build install lint test test-unit test-integration test-cve test-conformance test-enosys test-e2e test-vm crash-matrix bench bench-seccomp fuzz clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -59,6 +59,14 @@ crash-matrix: build ## every system call killed at and made to fail (docs/reliab
 bench: build ## creel beside crun, runc and youki as installed, and the kernel's own work
 	@hack/deps.sh run bench
 	python3 hack/bench/bench.py --creel $(CREEL) $(BENCH)
+
+bench-seccomp: build ## seccomp: compiling Docker's profile, loading it, living under it
+	@hack/deps.sh run bench test
+	cargo test --release --locked --bin creel -- --ignored --nocapture seccomp::tests::measure
+	python3 hack/bench/seccomp.py --creel $(CREEL) $(BENCH)
+
+fuzz: ## ten minutes of seccomp profiles for each target of fuzz/; FUZZ_SECONDS=
+	hack/fuzz.sh $(or $(FUZZ_SECONDS),600)
 
 clean: ## remove what was built
 	cargo clean
