@@ -7,6 +7,7 @@ mod cgroup;
 mod child;
 mod cli;
 mod commands;
+mod criu;
 mod error;
 mod hooks;
 mod json;

@@ -45,9 +45,13 @@ impl NotifySocket {
 
     /// Behind the config's mounts.
     pub(crate) fn mount(&self) -> oci::Mount<'static> {
+        oci::Mount { source: self.dir.to_string_lossy().into_owned().into(), ..Self::place() }
+    }
+
+    /// The mount in a container that has one, whatever its source.
+    pub(crate) fn place() -> oci::Mount<'static> {
         oci::Mount {
             destination: DESTINATION.into(),
-            source: self.dir.to_string_lossy().into_owned().into(),
             options: ["bind", "nosuid", "noexec", "nodev", "ro"].map(Into::into).into(),
             ..Default::default()
         }

@@ -57,6 +57,12 @@ pub(crate) struct Facts {
     /// `--no-new-keyring`, for exec.
     #[serde(default)]
     pub no_new_keyring: bool,
+    /// The standard streams that are pipes of the host's, for checkpoint: see `criu::stdio`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pipes: Vec<String>,
+    /// A restored container is in a time namespace, whatever its config says: exec joins it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_time_namespace: bool,
 }
 
 /// Observed, in runc's order.
@@ -90,19 +96,21 @@ pub(crate) enum Op {
     Pause,
     Resume,
     Update,
+    Checkpoint,
     Delete,
 }
 
 impl Status {
     /// Whether `op` is allowed now, in runc's words where not.
     pub(crate) fn allows(self, op: Op, id: &str) -> Result<()> {
-        use Op::{Delete, Exec, ExecPaused, Pause, Resume, Start, Update};
+        use Op::{Checkpoint, Delete, Exec, ExecPaused, Pause, Resume, Start, Update};
         use Status::{Created, Creating, Paused, Running, Stopped};
         let refusal = match (self, op) {
             (Created, Start)
             | (Created | Running, Exec | ExecPaused | Pause)
             | (Paused, ExecPaused | Resume)
             | (Created | Running | Paused, Update)
+            | (Running | Paused, Checkpoint)
             | (Created | Stopped, Delete) => return Ok(()),
             (Stopped, Start) => "cannot start a container that has stopped".to_owned(),
             (Running, Start) => "cannot start an already running container".to_owned(),
@@ -119,6 +127,9 @@ impl Status {
             (Stopped | Paused | Creating, Pause) => "container not running".to_owned(),
             (Stopped | Created | Running | Creating, Resume) => "container not paused".to_owned(),
             (Stopped | Creating, Update) => "container not running".to_owned(),
+            (Creating | Created | Stopped, Checkpoint) => {
+                format!("container cannot be checkpointed in {} state", self.name())
+            }
             (Running | Paused | Creating, Delete) => {
                 format!("cannot delete container {id} that is not stopped: {}", self.name())
             }
@@ -237,6 +248,8 @@ impl Container {
             has_poststart: false,
             has_poststop: false,
             no_new_keyring: false,
+            pipes: Vec::new(),
+            has_time_namespace: false,
         }
     }
 
@@ -445,7 +458,8 @@ fn flock(dir: &OwnedFd, operation: i32) -> Result<(), Errno> {
     sys::fd::flock(dir.as_fd(), operation)
 }
 
-fn read(dir: &OwnedFd, name: &str) -> Result<String, Errno> {
+/// A file in a directory, as text.
+pub(crate) fn read(dir: &OwnedFd, name: &str) -> Result<String, Errno> {
     let fd = openat(dir, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     let mut text = String::new();
     File::from(fd)
@@ -548,6 +562,11 @@ mod tests {
             "cannot delete container x that is not stopped: running"
         );
         assert_eq!(refusal(Status::Stopped, Op::Pause), "container not running");
+        assert_eq!(
+            refusal(Status::Created, Op::Checkpoint),
+            "container cannot be checkpointed in created state"
+        );
+        assert!(Status::Paused.allows(Op::Checkpoint, "x").is_ok());
         assert!(Status::Created.allows(Op::Delete, "x").is_ok());
     }
 }

@@ -65,7 +65,7 @@ impl Cgroup {
     }
 
     /// On a hybrid host v2 can freeze those that have joined it; only alone that is everybody.
-    fn freezer_path(&self) -> Option<&str> {
+    pub(crate) fn freezer_path(&self) -> Option<&str> {
         if self.is_unified() { self.path("") } else { self.path("freezer") }
     }
 }

@@ -22,50 +22,20 @@ pub(crate) struct Globals {
 pub(crate) enum Command {
     Create(Create),
     Run(Run),
-    Start {
-        id: String,
-    },
+    Start { id: String },
     Exec(Exec),
-    Kill {
-        id: String,
-        signal: i32,
-        all: bool,
-    },
-    Delete {
-        id: String,
-        force: bool,
-    },
-    State {
-        id: String,
-    },
-    List {
-        format: Output,
-        quiet: bool,
-    },
-    Ps {
-        id: String,
-        format: Output,
-        args: Vec<String>,
-    },
-    Pause {
-        id: String,
-    },
-    Resume {
-        id: String,
-    },
+    Kill { id: String, signal: i32, all: bool },
+    Delete { id: String, force: bool },
+    State { id: String },
+    List { format: Output, quiet: bool },
+    Ps { id: String, format: Output, args: Vec<String> },
+    Pause { id: String },
+    Resume { id: String },
     Update(Update),
-    Events {
-        id: String,
-        interval: Duration,
-        stats: bool,
-    },
-    Spec {
-        bundle: Option<PathBuf>,
-        rootless: bool,
-    },
+    Events { id: String, interval: Duration, stats: bool },
+    Spec { bundle: Option<PathBuf>, rootless: bool },
     Features,
     Checkpoint(Checkpoint),
-    #[expect(dead_code, reason = "as the structure itself")]
     Restore(Restore),
 }
 
@@ -156,7 +126,6 @@ pub(crate) enum Limits {
 }
 
 #[derive(Debug)]
-#[expect(dead_code, reason = "parsed and checked; what reads it comes with CRIU")]
 pub(crate) struct Checkpoint {
     pub id: String,
     pub criu: Criu,
@@ -170,23 +139,20 @@ pub(crate) struct Checkpoint {
 }
 
 #[derive(Debug)]
-#[expect(dead_code, reason = "parsed and checked; what reads it comes with CRIU")]
 pub(crate) struct Restore {
-    pub id: String,
+    /// What it has in common with `run`.
+    pub create: Create,
     pub criu: Criu,
-    pub bundle: Option<PathBuf>,
-    pub console_socket: Option<PathBuf>,
     pub detach: bool,
-    pub pid_file: Option<PathBuf>,
     pub no_subreaper: bool,
-    pub no_pivot: bool,
+    /// `--tcp-close`: connections are restored closed.
+    pub tcp_close: bool,
     pub lsm_profile: Option<String>,
     pub lsm_mount_context: Option<String>,
 }
 
 /// What checkpoint and restore have in common.
 #[derive(Debug)]
-#[expect(dead_code, reason = "parsed and checked; what reads it comes with CRIU")]
 pub(crate) struct Criu {
     /// None: `checkpoint` in the working directory.
     pub image_path: Option<PathBuf>,
@@ -196,10 +162,19 @@ pub(crate) struct Criu {
     pub shell_job: bool,
     pub file_locks: bool,
     pub manage_cgroups: ManageCgroups,
-    /// `--empty-ns network`.
-    pub empty_network: bool,
     pub auto_dedup: bool,
     pub lazy_pages: bool,
+    /// None: as CRIU has it, which is iptables.
+    pub network_lock: Option<NetworkLock>,
+}
+
+/// How connections are kept from noticing that their process is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NetworkLock {
+    Iptables,
+    Nftables,
+    /// Whoever calls has seen to it.
+    Skip,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

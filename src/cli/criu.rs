@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The options of checkpoint and restore, most of them CRIU's.
 
-use super::args::{Checkpoint, Criu, ManageCgroups, Restore};
+use super::args::{Checkpoint, Create, Criu, ManageCgroups, NetworkLock, Restore};
 use super::parse::Values;
 use super::read::pid_file;
 use crate::bail;
@@ -39,15 +39,22 @@ fn address_and_port(text: &str) -> Result<(String, u16)> {
 
 impl Restore {
     pub(super) fn read(id: String, values: &Values) -> Result<Self> {
-        Ok(Self {
+        let create = Create {
             id,
-            criu: Criu::read(values)?,
             bundle: values.path("bundle"),
             console_socket: values.path("console-socket"),
-            detach: values.bool("detach")?,
+            pidfd_socket: None,
             pid_file: pid_file(values)?,
-            no_subreaper: values.bool("no-subreaper")?,
             no_pivot: values.bool("no-pivot")?,
+            no_new_keyring: false,
+            preserve_fds: 0,
+        };
+        Ok(Self {
+            create,
+            criu: Criu::read(values)?,
+            detach: values.bool("detach")?,
+            no_subreaper: values.bool("no-subreaper")?,
+            tcp_close: values.bool("tcp-close")?,
             lsm_profile: values.string("lsm-profile"),
             lsm_mount_context: values.string("lsm-mount-context"),
         })
@@ -56,8 +63,8 @@ impl Restore {
 
 impl Criu {
     pub(super) fn read(values: &Values) -> Result<Self> {
-        let empty = values.list("empty-ns");
-        if let Some(other) = empty.iter().find(|name| *name != "network") {
+        // `network` changes nothing: it is always left empty, as by runc.
+        if let Some(other) = values.list("empty-ns").iter().find(|name| *name != "network") {
             bail!("namespace {other:?} is not supported");
         }
         Ok(Self {
@@ -74,9 +81,15 @@ impl Criu {
                 Some("ignore") => ManageCgroups::Ignore,
                 Some(_) => bail!("invalid manage-cgroups-mode value"),
             },
-            empty_network: !empty.is_empty(),
             auto_dedup: values.bool("auto-dedup")?,
             lazy_pages: values.bool("lazy-pages")?,
+            network_lock: match values.string("network-lock").as_deref() {
+                None => None,
+                Some("iptables") => Some(NetworkLock::Iptables),
+                Some("nftables") => Some(NetworkLock::Nftables),
+                Some("skip") => Some(NetworkLock::Skip),
+                Some(_) => bail!("invalid --network-lock: it is iptables, nftables or skip"),
+            },
         })
     }
 }

@@ -144,6 +144,8 @@ const MANAGE_CGROUPS: Flag =
     text("manage-cgroups-mode", "cgroups: soft|full|strict|ignore (default: soft)");
 const EMPTY_NS: Flag = list("empty-ns", "make this namespace, but leave its contents out");
 const AUTO_DEDUP: Flag = flag("auto-dedup", "drop duplicate memory pages from images");
+const NETWORK_LOCK: Flag =
+    text("network-lock", "how connections are held up: iptables|nftables|skip (as crun)");
 const LAZY_PAGES: Flag = flag("lazy-pages", "restore memory on demand, with userfaultfd");
 
 const ID: &str = "<container-id>";
@@ -279,6 +281,7 @@ const CHECKPOINT: &[Flag] = &[
     MANAGE_CGROUPS,
     EMPTY_NS,
     AUTO_DEDUP,
+    NETWORK_LOCK,
 ];
 
 const RESTORE: &[Flag] = &[
@@ -300,6 +303,8 @@ const RESTORE: &[Flag] = &[
     LAZY_PAGES,
     text("lsm-profile", "security profile to restore with, as TYPE:NAME"),
     text("lsm-mount-context", "security context to mount with"),
+    flag("tcp-close", "restore TCP connections closed (as crun)"),
+    NETWORK_LOCK,
 ];
 
 const EXEC: &[Flag] = &[

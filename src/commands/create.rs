@@ -23,13 +23,13 @@ use crate::seal;
 use crate::state::{Container, check_id};
 
 /// The bundle is the working directory while the container is made: relative sources are its own.
-fn open_bundle(create: &args::Create) -> Result<Bundle> {
+pub(super) fn open_bundle(create: &args::Create) -> Result<Bundle> {
     let bundle = Bundle::open(create.bundle.as_deref().unwrap_or(Path::new(".")))?;
     std::env::set_current_dir(&bundle.dir).context(|| format!("enter {:?}", bundle.dir))?;
     Ok(bundle)
 }
 
-fn plan(
+pub(super) fn plan(
     globals: &Globals,
     create: &args::Create,
     bundle: &Bundle,
@@ -66,7 +66,7 @@ fn listen() -> Listen {
     Listen::from_env(|name| std::env::var_os(name))
 }
 
-fn console_socket(create: &args::Create) -> Result<Option<Receiver>> {
+pub(super) fn console_socket(create: &args::Create) -> Result<Option<Receiver>> {
     let path = create.console_socket.as_deref();
     path.map(|path| connect_console_socket(path).map(Receiver::ConsoleSocket)).transpose()
 }
@@ -125,12 +125,8 @@ fn in_foreground(globals: &Globals, run: &args::Run, bundle: &Bundle) -> Result<
         foreground::become_subreaper();
     }
     let mut foreground = Foreground::prepare()?;
-    let console = |process: &oci::Process<'_>| match (&run.create.console_socket, process.terminal)
-    {
-        (Some(_), _) => console_socket(&run.create),
-        (None, true) => foreground.expect_terminal().map(Some),
-        (None, false) => Ok(None),
-    };
+    let console =
+        |process: &oci::Process<'_>| foreground_console(&run.create, process, &mut foreground);
     let plan = plan(globals, &run.create, bundle, console, false)?;
     let (created, mut plan) =
         create::create(plan, &globals.root, &bundle.config, Some(foreground.signals()))?;
@@ -143,8 +139,21 @@ fn in_foreground(globals: &Globals, run: &args::Run, bundle: &Bundle) -> Result<
     status.map(code)
 }
 
+/// Without `--console-socket` a terminal is ours to relay.
+pub(super) fn foreground_console(
+    create: &args::Create,
+    process: &oci::Process<'_>,
+    foreground: &mut Foreground,
+) -> Result<Option<Receiver>> {
+    match (&create.console_socket, process.terminal) {
+        (Some(_), _) => console_socket(create),
+        (None, true) => foreground.expect_terminal().map(Some),
+        (None, false) => Ok(None),
+    }
+}
+
 /// The container has ended; what can't be removed is a warning, as its own status counts.
-fn clear(container: &Container) {
+pub(super) fn clear(container: &Container) {
     if let Err(error) = delete::destroy(container) {
         log::warn(&error.to_string());
     }

@@ -33,9 +33,9 @@ pub(crate) fn features() -> Result<ExitCode> {
         annotations: vec![
             ("io.github.creel.version", env!("CARGO_PKG_VERSION")),
             ("io.github.creel.commit", option_env!("CREEL_COMMIT").unwrap_or("unknown")),
-            ("io.github.creel.checkpoint.enabled", "false"),
+            ("io.github.creel.checkpoint.enabled", "true"),
         ],
-        unsafe_annotations: vec!["org.systemd.property."],
+        unsafe_annotations: vec!["org.systemd.property.", crate::criu::CONFIG_ANNOTATION],
     };
     print(&render(&tables))?;
     Ok(ExitCode::SUCCESS)

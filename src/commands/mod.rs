@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What each command does, from typed arguments to an exit code.
 
+mod checkpoint;
 pub(crate) mod create;
 pub(crate) mod delete;
 mod events;
@@ -9,17 +10,16 @@ mod features;
 mod list;
 mod pause;
 mod ps;
+mod restore;
 mod start;
 mod state;
 mod update;
 
 use std::io::Write;
-use std::path::Path;
 
 use crate::ExitCode;
-use crate::bail;
-use crate::cli::args::{self, Command, Globals};
-use crate::error::{Context, Error, Result};
+use crate::cli::args::{Command, Globals};
+use crate::error::{Context, Result};
 use crate::state::Container;
 
 /// One arm per command.
@@ -42,24 +42,9 @@ pub(crate) fn dispatch(globals: &Globals, command: Command) -> Result<ExitCode> 
             crate::cli::spec::write(bundle.as_deref(), rootless).map(|()| ExitCode::SUCCESS)
         }
         Command::Features => features::features(),
-        Command::Checkpoint(checkpoint) => {
-            load(globals, &checkpoint.id)?;
-            check_parent_path(&checkpoint)?;
-            Err(Error::text("checkpoint: not supported yet (CRIU)"))
-        }
-        Command::Restore(_) => Err(Error::text("restore: not supported yet (CRIU)")),
+        Command::Checkpoint(checkpoint) => checkpoint::checkpoint(globals, &checkpoint),
+        Command::Restore(restore) => restore::restore(globals, restore),
     }
-}
-
-/// `--parent-path` is relative to the images, and an earlier dump.
-fn check_parent_path(checkpoint: &args::Checkpoint) -> Result<()> {
-    let Some(parent) = &checkpoint.parent_path else { return Ok(()) };
-    if parent.is_absolute() {
-        bail!("--parent-path: {parent:?} must be relative to --image-path");
-    }
-    let images = checkpoint.criu.image_path.as_deref().unwrap_or(Path::new("checkpoint"));
-    std::fs::metadata(images.join(parent)).context(|| format!("--parent-path {parent:?}"))?;
-    Ok(())
 }
 
 fn load(globals: &Globals, id: &str) -> Result<Container> {

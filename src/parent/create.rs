@@ -38,14 +38,13 @@ impl Created {
     /// The container lives on by itself from here.
     pub(crate) fn keep(mut self) -> (Container, Init, ParentLink) {
         self.init.detach();
-        let container = self.undo.container.take().expect("taken only here");
-        (container, self.init, self.link)
+        (self.undo.keep(), self.init, self.link)
     }
 }
 
 /// Takes back what has been made, unless the container was taken out of it.
 #[derive(Debug)]
-struct Undo {
+pub(crate) struct Undo {
     container: Option<Container>,
     /// Until it has been made, one of that name is somebody else's.
     has_cgroup: bool,
@@ -54,8 +53,45 @@ struct Undo {
 }
 
 impl Undo {
-    fn container(&self) -> &Container {
+    pub(crate) fn new(container: Container) -> Self {
+        Self { container: Some(container), has_cgroup: false, hooks: None }
+    }
+
+    pub(crate) fn container(&self) -> &Container {
         self.container.as_ref().expect("there until `keep`")
+    }
+
+    pub(crate) fn container_mut(&mut self) -> &mut Container {
+        self.container.as_mut().expect("there until `keep`")
+    }
+
+    /// The container lives on by itself.
+    pub(crate) fn keep(mut self) -> Container {
+        self.container.take().expect("taken only here")
+    }
+
+    /// There is a process of the container's: its poststop hooks run from now on.
+    pub(crate) fn lives(&mut self, hooks: &Hooks) {
+        self.hooks = Some(hooks.clone());
+    }
+
+    /// The notify socket, the cgroup, the group of resctrl.
+    pub(crate) fn make_surroundings(&mut self, plan: &mut Plan) -> Result<()> {
+        let waits_for_start = plan.waits_for_start;
+        if let Some(notify) = &mut plan.notify {
+            notify.make_dir()?;
+            // `create` leaves it to `start`.
+            if !waits_for_start {
+                notify.listen()?;
+            }
+        }
+        // systemd makes it when the process is there.
+        if !plan.cgroup_place.is_units() {
+            make_cgroup(plan, self.container_mut())?;
+            self.has_cgroup = true;
+            plan.doors = Some(plan.cgroup_place.doors()?);
+        }
+        make_resctrl(plan, self.container_mut())
     }
 }
 
@@ -84,25 +120,11 @@ pub(crate) fn create(
 ) -> Result<(Created, Plan)> {
     let container =
         Container::create(root, plan.facts.clone(), config, || plan.cgroup_place.check_unused())?;
-    let mut undo = Undo { container: Some(container), has_cgroup: false, hooks: None };
-    let waits_for_start = plan.waits_for_start;
-    if let Some(notify) = &mut plan.notify {
-        notify.make_dir()?;
-        // `create` leaves it to `start`.
-        if !waits_for_start {
-            notify.listen()?;
-        }
-    }
-    // systemd makes it when the process is there.
+    let mut undo = Undo::new(container);
+    undo.make_surroundings(&mut plan)?;
     let is_units = plan.cgroup_place.is_units();
-    if !is_units {
-        make_cgroup(&mut plan, undo.container.as_mut().expect("there until `keep`"))?;
-        undo.has_cgroup = true;
-    }
-    make_resctrl(&mut plan, undo.container.as_mut().expect("there until `keep`"))?;
     let fifo = plan.waits_for_start.then(|| make_fifo(undo.container())).transpose()?;
     let cgroup = if is_units { None } else { plan.cgroup_place.clone_into()? };
-    plan.doors = if is_units { None } else { Some(plan.cgroup_place.doors()?) };
     let time_offsets = plan.time_offsets.text().map(str::to_owned);
     let place =
         Place { cgroup: cgroup.as_ref().map(AsFd::as_fd), time_offsets: time_offsets.as_deref() };
@@ -117,8 +139,8 @@ pub(crate) fn create(
             child::create::run(&mut plan, voice, me)
         })
     })?;
-    undo.hooks = Some(plan.hooks.clone());
-    let container = undo.container.as_mut().expect("there until `keep`");
+    undo.lives(&plan.hooks);
+    let container = undo.container_mut();
     container.record_init(init.pid)?;
     serve::join_resctrl(container, &init)?;
     log::debug(|| format!("init is process {}", init.pid));

@@ -69,7 +69,7 @@ impl Foreground {
         pidfd: BorrowedFd<'_>,
         mut notify: Option<NotifySocket>,
     ) -> Result<i32> {
-        let mut console = self.terminal.map(Waiting::receive).transpose()?;
+        let mut console = self.terminal.map(Waiting::receive).transpose()?.flatten();
         // It may have ended before signals were blocked.
         let mut status = reap(child)?;
         while status.is_none() {
@@ -105,10 +105,13 @@ impl Foreground {
 }
 
 impl Waiting {
-    fn receive(self) -> Result<Console> {
-        let (master, _) =
-            scm::recv_fd(self.socket.as_fd()).context(|| "process.terminal: receive it")?;
-        Console::new(master, self.host)
+    /// None: nobody is left who could send one.
+    fn receive(self) -> Result<Option<Console>> {
+        match scm::recv_fd(self.socket.as_fd()) {
+            Ok((master, _)) => Console::new(master, self.host).map(Some),
+            Err(Errno::ENODATA) => Ok(None),
+            Err(errno) => Err(errno).context(|| "process.terminal: receive it"),
+        }
     }
 }
 

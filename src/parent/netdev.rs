@@ -92,6 +92,18 @@ impl NetDevices {
     }
 }
 
+/// `lo` in the network namespace of `pid`.
+pub(crate) fn loopback_up(pid: Pid) -> Result<()> {
+    // The first interface of every network namespace.
+    const LOOPBACK: u32 = 1;
+    let context = || format!("bring lo up in the network namespace of {pid}");
+    let target = File::open(format!("/proc/{pid}/ns/net")).context(context)?;
+    let there = route_in(&target).context(context)?;
+    let up = libc::IFF_UP.cast_unsigned();
+    let link = Request::new(libc::RTM_NEWLINK, libc::NLM_F_ACK, &ifinfomsg(LOOPBACK, up, up));
+    there.ask(link).map(drop).context(context)
+}
+
 impl NetDevice {
     /// The kernel takes the interface down and drops its addresses; they are read before.
     fn relocate(&self, here: &Route, there: &Route, target: &File) -> Result<()> {

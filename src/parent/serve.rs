@@ -113,11 +113,12 @@ fn late_limits(plan: &Plan, is_limited: &mut bool) -> Result<()> {
 }
 
 /// Of a process that is not waiting yet, a child may have been born outside the group: each is moved.
-pub(super) fn join_resctrl(container: &Container, init: &Init) -> Result<()> {
+pub(crate) fn join_resctrl(container: &Container, init: &Init) -> Result<()> {
     container.facts.resctrl.as_ref().map_or(Ok(()), |group| group.join(init.pid))
 }
 
-fn place(plan: &mut Plan, container: &mut Container, init: &Init) -> Result<()> {
+/// In its cgroup, with what it does not inherit from it.
+pub(crate) fn place(plan: &mut Plan, container: &mut Container, init: &Init) -> Result<()> {
     if plan.cgroup_place.is_units() {
         let outcome = plan.cgroup_place.start(&mut plan.cgroup, init.pid);
         // Also of a unit that failed: it is to be cleared.

@@ -26,6 +26,12 @@ pub(crate) struct Init {
 }
 
 impl Init {
+    /// A child of ours that somebody else has cloned.
+    pub(crate) fn adopt(pid: Pid) -> Result<Self> {
+        let pidfd = sys::pidfd::pidfd_open(pid).context(|| format!("pidfd_open {pid}"))?;
+        Ok(Self { pid, pidfd, born: Born { is_placed: true, owes_pid: false }, is_ours: true })
+    }
+
     pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }

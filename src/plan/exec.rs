@@ -64,6 +64,9 @@ impl Plan {
             let kind = KINDS.into_iter().find(|kind| kind.oci == &*ns.kind);
             join |= kind.map_or(0, |kind| kind.flag);
         }
+        if container.facts.has_time_namespace {
+            join |= namespace::TIME.flag;
+        }
         if join & namespace::USER.flag != 0 && is_own(pid, &namespace::USER)? {
             join &= !namespace::USER.flag;
         }

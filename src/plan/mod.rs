@@ -19,6 +19,7 @@ use crate::child::seccomp::Filter;
 use crate::child::sysctl::Sysctl;
 use crate::child::tail::Finish;
 use crate::child::uts::Uts;
+use crate::criu::stdio;
 use crate::error::Result;
 use crate::hooks::{Hooks, Point};
 use crate::limits::Limits;
@@ -249,6 +250,7 @@ fn facts(bundle: &Bundle, spec: &oci::Spec<'_>, id: &str, rootfs: &Path, place: 
         spec.annotations.iter().map(|(name, value)| (name.to_string(), value.to_string()));
     Facts {
         annotations: annotations.collect(),
+        pipes: stdio::plan(),
         ..Container::new_facts(id, &bundle.dir, rootfs, place)
     }
 }
@@ -262,7 +264,7 @@ fn root_ids(linux: &oci::Linux<'_>, process: &oci::Process<'_>) -> (u32, u32) {
     (uid, gid)
 }
 
-fn view(place: &Cgroup) -> CgroupView {
+pub(crate) fn view(place: &Cgroup) -> CgroupView {
     let view = place.mount_view();
     CgroupView {
         v2: view.v2.map(PathBuf::from),

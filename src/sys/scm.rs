@@ -30,24 +30,39 @@ pub(crate) fn send_fd(
 /// Receives one descriptor, close-on-exec, with its data. ENODATA: the other end has closed.
 /// EBADMSG: there was no descriptor, or more than one.
 pub(crate) fn recv_fd(socket: BorrowedFd<'_>) -> Result<(OwnedFd, Vec<u8>), Errno> {
-    let mut data = vec![0; 4096];
+    let (data, fds) = recv(socket, 4096)?;
+    let mut fds = fds.into_iter();
+    match (fds.next(), fds.next()) {
+        (Some(fd), None) => Ok((fd, data)),
+        (None, _) if data.is_empty() => Err(Errno::ENODATA),
+        _ => Err(Errno::EBADMSG),
+    }
+}
+
+/// Receives one message of a SOCK_SEQPACKET socket, with the descriptor that may come with it; empty
+/// when the other end has closed. EMSGSIZE: longer than 64 KiB.
+pub(crate) fn recv_packet(socket: BorrowedFd<'_>) -> Result<(Vec<u8>, Option<OwnedFd>), Errno> {
+    let (data, fds) = recv(socket, 64 * 1024)?;
+    Ok((data, fds.into_iter().next()))
+}
+
+fn recv(socket: BorrowedFd<'_>, length: usize) -> Result<(Vec<u8>, Vec<OwnedFd>), Errno> {
+    let mut data = vec![0; length];
     let mut space = cmsg_space!([RawFd; 8]);
-    let (length, fds) = loop {
+    let (length, flags, fds) = loop {
         let mut into = [IoSliceMut::new(&mut data)];
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
         match recvmsg::<()>(socket.as_raw_fd(), &mut into, Some(&mut space), flags) {
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
-            Ok(message) => break (message.bytes, owned(message.cmsgs()?)),
+            Ok(message) => break (message.bytes, message.flags, owned(message.cmsgs()?)),
         }
     };
-    data.truncate(length);
-    let mut fds = fds.into_iter();
-    match (fds.next(), fds.next()) {
-        (Some(fd), None) => Ok((fd, data)),
-        (None, _) if length == 0 => Err(Errno::ENODATA),
-        _ => Err(Errno::EBADMSG),
+    if flags.contains(MsgFlags::MSG_TRUNC) {
+        return Err(Errno::EMSGSIZE);
     }
+    data.truncate(length);
+    Ok((data, fds))
 }
 
 fn owned(messages: impl Iterator<Item = ControlMessageOwned>) -> Vec<OwnedFd> {

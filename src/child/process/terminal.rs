@@ -107,10 +107,22 @@ impl Terminal {
         Ok(Pty { master, slave })
     }
 
+    /// For a restore, where the master comes from CRIU: sends it out.
+    pub(crate) fn hand_over(&self, master: BorrowedFd<'_>) -> Result<()> {
+        if let Some(size) = self.size {
+            tty::set_size(master, size).context(|| "process.consoleSize")?;
+        }
+        self.send(master)
+    }
+
+    fn send(&self, master: BorrowedFd<'_>) -> Result<()> {
+        scm::send_fd(self.receiver.as_fd(), NAME.as_bytes(), master)
+            .context(|| "process.terminal: send it to the console socket")
+    }
+
     /// Sends the master out and takes the other end as standard streams and controlling terminal.
     pub(crate) fn take(&self, pty: Pty, _: &Inside) -> Result<()> {
-        scm::send_fd(self.receiver.as_fd(), NAME.as_bytes(), pty.master.as_fd())
-            .context(|| "process.terminal: send it to the console socket")?;
+        self.send(pty.master.as_fd())?;
         for stream in 0..3 {
             fd::dup_to(pty.slave.as_fd(), stream)
                 .context(|| "process.terminal: make it the standard streams")?;

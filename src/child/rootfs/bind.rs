@@ -158,6 +158,10 @@ impl Bind {
         Ok(fd)
     }
 
+    pub(super) fn source(&self) -> &CString {
+        &self.source
+    }
+
     /// None: there was nothing to mount, a link was copied.
     pub(super) fn apply(
         &self,

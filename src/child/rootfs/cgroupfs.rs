@@ -4,8 +4,9 @@
 //! Else the host's mount is bound: a new cgroup2 mount from the initial cgroup namespace waits 8 to
 //! 14 ms for RCU. v1 is a tmpfs with one bind of the container's own cgroup for each hierarchy.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -119,6 +120,12 @@ impl Cgroups {
 }
 
 impl Hierarchy {
+    /// Where it is shown below `to`, and what.
+    pub(super) fn place_in(&self, to: &str) -> (String, PathBuf) {
+        let host = PathBuf::from(OsStr::from_bytes(self.host.to_bytes()));
+        (format!("/{to}/{}", self.dir), host)
+    }
+
     fn plan(mount: &V1Mount) -> Result<Self> {
         let path = |path: &Path| cstring(path.as_os_str().as_encoded_bytes());
         Ok(Self {

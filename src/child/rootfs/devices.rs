@@ -38,6 +38,12 @@ const LINKS: &[(&str, &str)] = &[
     ("/proc/self/fd/2", "stderr"),
 ];
 
+/// Where device nodes may be: the defaults and those of the config.
+pub(super) fn paths(configured: &[oci::Device<'_>]) -> impl Iterator<Item = String> {
+    let defaults = DEFAULTS.iter().map(|(path, ..)| (*path).to_owned());
+    defaults.chain(configured.iter().map(|device| clean(&device.path)))
+}
+
 #[derive(Debug)]
 pub(super) struct Devices {
     nodes: Vec<Node>,
@@ -82,6 +88,11 @@ impl Devices {
             links.push(("/proc/kcore", "core"));
         }
         Ok(Self { nodes, links })
+    }
+
+    /// Those that are bound, and from where.
+    pub(super) fn bound(&self) -> impl Iterator<Item = (&str, &CString)> {
+        self.nodes.iter().filter_map(|node| Some((node.path.as_str(), node.bind.as_ref()?)))
     }
 
     pub(super) fn apply(&self, tree: &Tree, me: &Inside) -> Result<()> {

@@ -51,6 +51,10 @@ impl LockDown {
         })
     }
 
+    pub(super) fn has_masks(&self) -> bool {
+        !self.masked.is_empty()
+    }
+
     pub(super) fn apply(&self, entered: &Entered, me: &Inside) -> Result<()> {
         for mount in &entered.late_readonly {
             make_readonly(mount.as_fd()).context(|| "mount read-only")?;

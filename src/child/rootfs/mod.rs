@@ -8,6 +8,7 @@ mod bind;
 mod cgroupfs;
 mod copyup;
 mod devices;
+mod external;
 mod idmap;
 mod lockdown;
 mod mapper;
@@ -35,6 +36,7 @@ use crate::oci::{self, IdMapping};
 use crate::sys::Inside;
 
 pub(crate) use cgroupfs::{CgroupView, V1Mount};
+pub(crate) use external::{External, of_running};
 pub(crate) use options::names;
 pub(crate) use pivot::HostRoot;
 pub(crate) use proc::Proc;

@@ -38,9 +38,9 @@ const PROC_FILES: &[&str] = &[
 #[derive(Debug)]
 pub(super) struct Mount {
     /// Relative to the root, without dots.
-    to: String,
-    links: Links,
-    what: What,
+    pub to: String,
+    pub links: Links,
+    pub what: What,
     idmap: Option<Mapped>,
     recursive: Option<(u64, u64)>,
     propagation: Vec<u64>,
@@ -49,7 +49,7 @@ pub(super) struct Mount {
 }
 
 #[derive(Debug)]
-enum What {
+pub(super) enum What {
     New(NewFs),
     Bind(Bind),
     Cgroups(Cgroups),

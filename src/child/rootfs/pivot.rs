@@ -116,6 +116,10 @@ impl Pivot {
         })
     }
 
+    pub(super) fn path(&self) -> &CString {
+        &self.path
+    }
+
     /// Binds the root onto itself; the copy is the container's root from here on.
     pub(super) fn bind_root(&self, _: &Inside) -> Result<Root> {
         if self.way != Way::Chroot {

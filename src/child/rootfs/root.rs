@@ -95,6 +95,11 @@ impl Root {
         }
     }
 
+    /// An existing `path`, which has no dots, and where it really is.
+    pub(super) fn find(&self, path: &str, links: Links) -> Result<Place, Errno> {
+        self.walk(path, Missing::Refuse, links, || None)
+    }
+
     /// The directory that `path` is in, made if need be, and the last component.
     pub(super) fn parent<'p>(&self, path: &'p str) -> Result<(OwnedFd, &'p str), Errno> {
         let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
