@@ -148,7 +148,8 @@ impl Rootfs {
 
     /// Read-only root and mounts, read-only and masked paths. No more mounts after it.
     pub(crate) fn lock_down(&self, entered: &Entered, me: &Inside) -> Result<()> {
-        self.lock_down.apply(entered, me)
+        self.lock_down.apply(entered, me)?;
+        self.pivot.finish(entered.root.fd(), me)
     }
 }
 

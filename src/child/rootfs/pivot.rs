@@ -187,9 +187,21 @@ impl Pivot {
             Way::Chroot => enter_chroot(root).context(|| "chroot")?,
         }
         match self.after {
-            Some(bits) => propagate(root, bits).context(|| "linux.rootfsPropagation"),
-            None => Ok(()),
+            Some(bits) if bits & libc::MS_UNBINDABLE == 0 => Self::propagate(root, bits),
+            _ => Ok(()),
         }
+    }
+
+    /// What would have been in the way of read-only and masked paths, which are bind mounts.
+    pub(super) fn finish(&self, root: BorrowedFd<'_>, _: &Inside) -> Result<()> {
+        match self.after {
+            Some(bits) if bits & libc::MS_UNBINDABLE != 0 => Self::propagate(root, bits),
+            _ => Ok(()),
+        }
+    }
+
+    fn propagate(root: BorrowedFd<'_>, bits: u64) -> Result<()> {
+        propagate(root, bits).context(|| "linux.rootfsPropagation")
     }
 
     /// pivot_root(2)'s way without a directory for the old root: it ends up on top of the new one,
