@@ -11,6 +11,7 @@ packages() {
     run)   echo busybox-static ;;
     test)  echo containerd jq procps util-linux bsdutils debootstrap python3 strace gcc libseccomp-dev iproute2 uidmap git ;;
     test)  echo containerd jq procps util-linux bsdutils debootstrap python3 libseccomp-dev iproute2 uidmap git strace ;;
+    test)  echo containerd jq procps util-linux bsdutils debootstrap python3 strace gcc squashfs-tools e2fsprogs libseccomp-dev iproute2 uidmap git ;;
     bench) echo crun runc python3 ;;
     *)     echo "hack/deps.sh: unknown purpose $1" >&2; exit 2 ;;
     esac
