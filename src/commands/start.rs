@@ -120,7 +120,9 @@ pub(crate) fn kill(globals: &Globals, id: &str, number: i32, all: bool) -> Resul
 /// To init through its pidfd; to every process when init's end would not be theirs.
 pub(crate) fn signal(container: &Container, number: i32, all: bool) -> Result<()> {
     let not_running = || Error::text("container not running").with_kind(Kind::NotRunning);
-    if all || (!container.facts.own_pid_namespace && number == libc::SIGKILL) {
+    let everybody = all || (!container.facts.own_pid_namespace && number == libc::SIGKILL);
+    // Rootless without a cgroup, nobody but init is known.
+    if everybody && !container.facts.cgroup.is_none() {
         if container.facts.cgroup.pids(true)?.is_empty() {
             return Err(not_running());
         }

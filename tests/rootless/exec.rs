@@ -123,6 +123,8 @@ fn namespaces_joined_by_path_are_entered_by_run_and_exec() {
     assert_eq!(same, [true, true, false, true, true, false], "{KINDS:?}");
     let table = user.exec(&second, "ps").ok().out;
     assert!(table.contains("sleep 1000") && table.contains("sleep 2000"), "{table}");
+    // Init is all that is known of it: no cgroup, no pid namespace of its own.
+    user.sh(&format!("creel kill {} KILL", second.id())).ok();
     user.sh(&format!("creel delete --force {}", second.id())).ok();
     assert_eq!(user.state(&first)["status"], "running");
 }
