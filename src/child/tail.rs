@@ -164,6 +164,11 @@ fn wait_for_start(
         load(process, finish, voice, me)?;
         return wait_for_byte(voice);
     }
+    if !finish.parent_is_root {
+        // Else its owner could not `exec` into it while it waits. Nothing of the host is open any more.
+        close_before_wait(process.fds.end(), voice, me)?;
+        child::show(me)?;
+    }
     voice.link().send(Ask::Ready)?;
     voice.hang_up();
     close_before_wait(process.fds.end(), voice, me)?;

@@ -80,13 +80,9 @@ fn expect(
 
 /// The process that was cloned only leads into the pid namespace: the next one is meant.
 fn follow(init: &mut Init, link: &ParentLink, container: &Container) -> Result<()> {
-    match link.next()? {
-        Message::Tell(Tell::Forked { pidfd }) => {
-            init.follow(pidfd)?;
-            link.done()
-        }
-        Message::Tell(Tell::Failed(error)) => Err(error),
-        Message::End => Err(serve::died(init, &container.facts.cgroup)),
-        Message::Ask(..) => Err(Error::text("a message from the process is out of place")),
+    let is_it = |message: &Message| matches!(message, Message::Tell(Tell::Forked { .. }));
+    if let Message::Tell(Tell::Forked { pidfd }) = expect(init, link, container, is_it)? {
+        init.follow(pidfd)?;
     }
+    link.done()
 }

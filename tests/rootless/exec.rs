@@ -40,6 +40,20 @@ fn all_namespaces_are_those_of_init() {
     assert_eq!(bundle.finish(root).ok().out, own);
 }
 
+/// It is hidden from the container's processes while it is made, but not from its owner.
+#[test]
+fn a_created_container_is_entered_too() {
+    let Some(user) = User::new() else { return };
+    let bundle = user.bundle("exec sleep 1000");
+    user.creel(&bundle, &format!("create {}", bundle.id())).ok();
+    assert_eq!(user.state(&bundle)["status"], "created");
+    assert_eq!(user.exec(&bundle, SHOW).ok().out, namespaces(user.pid(&bundle)));
+    let ps = user.sh(&format!("creel ps --format json {}", bundle.id())).ok().out;
+    assert_eq!(ps.trim(), format!("[{}]", user.pid(&bundle)));
+    user.sh(&format!("creel start {}", bundle.id())).ok();
+    assert_eq!(user.exec(&bundle, "id -u").ok().out, "0\n");
+}
+
 #[test]
 fn output_status_signals_and_errors() {
     let Some(user) = User::new() else { return };
