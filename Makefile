@@ -5,7 +5,7 @@ CREEL   := build/creel
 PREFIX  ?= /usr/local
 export CREEL_COMMIT := $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo -dirty)
 
-.PHONY: help demo build install lint test test-unit test-integration test-cve test-conformance test-enosys test-e2e test-vm crash-matrix bench bench-seccomp fuzz clean
+.PHONY: help demo build install lint test test-unit test-integration test-cve test-conformance test-enosys test-e2e test-vm vm crash-matrix bench bench-seccomp fuzz clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -50,8 +50,14 @@ test-e2e: build ## under containerd, and under Podman where it is installed
 	RUNTIME=$${RUNTIME:-$(CURDIR)/$(CREEL)} tests/e2e/containerd.sh
 	RUNTIME=$${RUNTIME:-$(CURDIR)/$(CREEL)} E2E_ALLOW_SKIP=1 tests/e2e/podman.sh
 
-test-vm: ## the suite in a virtual machine (cgroup v2, systemd): not there yet
-	@echo "make test-vm: not there yet: the virtual machine comes with the cgroup issue" >&2; exit 1
+test-vm: ## the suite in a virtual machine (systemd, all of cgroup v2); VM_TESTS= picks, VM= is for hack/vm/vm test
+	@hack/deps.sh build vm
+	@$(MAKE) --no-print-directory build
+	hack/vm/vm test $(VM) $(VM_TESTS)
+
+vm: ## the virtual machine's image and snapshot, if they are not there
+	@hack/deps.sh vm
+	@hack/vm/vm image
 
 crash-matrix: build ## every system call killed at and made to fail (docs/reliability.md); some minutes
 	hack/crash-matrix/matrix.py --runtime $(CREEL) $(CRASH)

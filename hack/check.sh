@@ -24,9 +24,12 @@ if grep -rnE 'crate::(parent|cli|commands)\b' src/child | grep -v 'cfg(test)'; t
 if grep -rnE '^use crate::(child|parent|cgroup|cli|commands|plan|state)\b' src/sys; then fail "src/sys names another module"; fi
 # 3. No absolute path of a developer's machine, no host name of a registry.
 if git grep -nIE '/(home|work)/[a-z]+/|deb\.debian\.org|crates\.io/api' -- . ':!Cargo.lock' ':!hack/check.sh'; then fail "a machine's path or a host name"; fi
-# 4. Shell scripts parse.
+# 4. Scripts parse.
 for script in $(git ls-files '*.sh' .ci/run); do
     bash -n "$script" || bad=1
+done
+for script in $(git ls-files 'hack/*.py' hack/vm/vm hack/vm/guest/agent); do
+    python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read(), sys.argv[1])' "$script" || bad=1
 done
 # 5. Files stay readable: one idea each.
 find src -name '*.rs' ! -path '*/names/*' | while read -r file; do

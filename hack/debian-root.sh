@@ -7,9 +7,7 @@ set -eu
 cd "$(dirname "$0")/.."
 dir=${1:-build/debian-root}
 if [ ! -e "$dir/.complete" ]; then
-    mirror=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(ORIGIN) $(COMPONENT)' 'Identifier: Packages' |
-        awk '$3 == "Debian" && $4 == "main" && $2 !~ /-/ { print $1, $2; exit }')
-    [ -n "$mirror" ] || { echo "debian-root.sh: apt knows no Debian mirror: run apt-get update" >&2; exit 1; }
+    mirror=$(hack/debian-mirror.sh)
     rm -rf "$dir"
     mkdir -p "$(dirname "$dir")"
     debootstrap --foreign --variant=minbase "${mirror#* }" "$dir" "${mirror% *}" >"$dir.log" 2>&1 ||

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Installs, from Debian's packages, what the named purposes need and this machine lacks.
-# Usage: hack/deps.sh build|run|test|bench …
+# Usage: hack/deps.sh build|run|test|bench|vm …
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -13,6 +13,7 @@ packages() {
     test)  echo containerd jq procps util-linux bsdutils debootstrap python3 libseccomp-dev iproute2 uidmap git strace ;;
     test)  echo containerd jq procps util-linux bsdutils debootstrap python3 strace gcc squashfs-tools e2fsprogs libseccomp-dev iproute2 uidmap git ;;
     bench) echo crun runc python3 ;;
+    vm)    echo debootstrap python3 cpio kmod e2fsprogs xz-utils binutils util-linux ;; # and QEMU, below
     *)     echo "hack/deps.sh: unknown purpose $1" >&2; exit 2 ;;
     esac
 }
@@ -35,6 +36,7 @@ case " $* " in *" build "*)
         rustup target add "$(uname -m)-unknown-linux-musl" >/dev/null 2>&1 || true
     fi ;;
 esac
+case " $* " in *" vm "*) hack/vm/qemu.sh ;; esac
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ]; then
     echo "hack/deps.sh: as root: apt-get install$missing" >&2

@@ -226,8 +226,7 @@ fn disk() -> Option<(u64, u64)> {
 
 /// Kernels without the CFQ scheduler have only the weight of BFQ, whose use is the runtime's choice.
 fn blkio_weight(stage: &mut Stage) -> Outcome {
-    v1_only("blkio", "blkio.weight")?;
-    let hierarchy = need("blkio")?;
+    let hierarchy = need("blkio").or_else(|_| need("io"))?;
     let bundle = stage.bundle(json!({
         "process": {"args": ["/inside", "sleep"]},
         "linux": {"resources": {"blockIO": {"weight": 500}}}
@@ -237,11 +236,17 @@ fn blkio_weight(stage: &mut Stage) -> Outcome {
         answer.must_fail("create failed")?;
         return stage.must_be_unknown("one");
     }
-    let files =
-        ["blkio.weight", "blkio.bfq.weight"].map(|file| group(stage, &hierarchy).join(file));
-    let have = files.iter().filter_map(|file| fs::read_to_string(file).ok());
-    let have: Vec<String> = have.map(|text| text.trim().to_owned()).collect();
-    ensure(have.iter().any(|text| text.ends_with("500")), || format!("weights are {have:?}"))
+    // On version 2 the range 10 to 1000 is spread over 1 to 10000, but for BFQ.
+    let files = if hierarchy.is_v2 {
+        [("io.weight", "default 4950"), ("io.bfq.weight", "500")]
+    } else {
+        [("blkio.weight", "500"), ("blkio.bfq.weight", "500")]
+    };
+    let read = |file: &str| fs::read_to_string(group(stage, &hierarchy).join(file)).ok();
+    let have = files.map(|(file, want)| (read(file), want));
+    let is_set =
+        |(text, want): &(Option<String>, &str)| text.iter().any(|t| t.trim().ends_with(want));
+    ensure(have.iter().any(is_set), || format!("weights are {have:?}"))
 }
 
 fn blkio_throttle(stage: &mut Stage) -> Outcome {
@@ -283,9 +288,13 @@ fn absent_controller(stage: &mut Stage) -> Outcome {
         ("memory", json!({"memory": {"limit": 64 * MIB}})),
         ("cpu", json!({"cpu": {"quota": 40000, "period": 50000}})),
         ("pids", json!({"pids": {"limit": 77}})),
+        ("hugetlb", json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 4_194_304}]})),
         ("net_cls", json!({"network": {"classID": 1}})),
     ];
-    let absent = rows.into_iter().find(|(name, _)| cgroupfs::of(name).is_none());
+    // What version 2 never had may be passed over where there is nothing else.
+    let has_v1 = cgroupfs::hierarchies().iter().any(|one| !one.is_v2);
+    let is_absent = |name: &str| cgroupfs::of(name).is_none() && (has_v1 || name != "net_cls");
+    let absent = rows.into_iter().find(|(name, _)| is_absent(name));
     let Some((_, resources)) = absent else { return skip("every controller is there") };
     stage.must_refuse(json!({"linux": {"resources": resources}}))
 }
