@@ -16,7 +16,7 @@ fn captured(name: &str, args: &[&str]) -> Bundle {
     let mut bundle = Bundle::with_args(args);
     bundle.config = serde_json::from_str(&text).expect("JSON");
     bundle.set("/process/args", json!(args));
-    bundle.set("/linux/cgroupsPath", json!(format!("/{}", bundle.id())));
+    bundle.set("/linux/cgroupsPath", json!(common::cgroups_path(bundle.id())));
     // Docker's own init is not on every host.
     for mount in bundle.config["mounts"].as_array_mut().expect("mounts") {
         if mount["source"] == "/usr/bin/docker-init" {

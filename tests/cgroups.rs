@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
-use common::{Bundle, Value, cgroups_named, has, is_creel, is_root, json};
+use common::{Bundle, Value, can_run, cgroups_named, has, is_creel, is_rootless, json};
 
 /// The container's file of that name, whichever hierarchy has it.
 fn file(bundle: &Bundle, names: &[&str]) -> Option<PathBuf> {
@@ -25,8 +25,11 @@ fn read(bundle: &Bundle, names: &[&str]) -> String {
 
 /// Whether the host has these; prints why a test is left out.
 fn has_controllers(wanted: &[&str]) -> bool {
-    let mut present = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
     let own = fs::read_to_string("/proc/self/cgroup").expect("/proc/self/cgroup");
+    // A user has those that were delegated to him.
+    let at = if is_rootless() { own.trim().trim_start_matches("0::") } else { "" };
+    let list = format!("/sys/fs/cgroup{at}/cgroup.controllers");
+    let mut present = fs::read_to_string(list).unwrap_or_default();
     for controllers in own.lines().filter_map(|l| l.split(':').nth(1)) {
         if controllers.split(',').any(|c| PathBuf::from(format!("/sys/fs/cgroup/{c}")).exists()) {
             present += &format!(" {}", controllers.replace(',', " "));
@@ -51,7 +54,7 @@ fn saved(bundle: &Bundle) -> Value {
 
 #[test]
 fn strict_devices_are_the_configs_alone() {
-    if !is_root() || !is_creel() {
+    if !can_run() || !is_creel() {
         return;
     }
     let script = "for d in null zero; do if : <>/dev/$d; then echo $d; fi; done 2>&1";
@@ -71,7 +74,7 @@ fn strict_devices_are_the_configs_alone() {
 
 #[test]
 fn update_keeps_what_it_changed_and_nothing_else() {
-    if !is_root() || !is_creel() || !has_controllers(&["pids", "cpu"]) {
+    if !can_run() || !is_creel() || !has_controllers(&["pids", "cpu"]) {
         return;
     }
     let bundle = sleeper().patch("/linux/resources/cpu", json!({"shares": 512}));
@@ -95,7 +98,7 @@ fn update_keeps_what_it_changed_and_nothing_else() {
 
 #[test]
 fn update_leaves_out_of_band_edits_alone() {
-    if !is_root() || !is_creel() || !has_controllers(&["pids", "cpu", "memory"]) {
+    if !can_run() || !is_creel() || !has_controllers(&["pids", "cpu", "memory"]) {
         return;
     }
     let bundle = sleeper()
@@ -146,7 +149,7 @@ fn written(bundle: &Bundle, args: &[&str]) -> Vec<String> {
 
 #[test]
 fn update_writes_the_files_it_was_asked_for() {
-    if !is_root() || !is_creel() || !has_controllers(&["pids", "cpu", "memory"]) {
+    if !can_run() || !is_creel() || !has_controllers(&["pids", "cpu", "memory"]) {
         return;
     }
     if !has("strace") {
@@ -180,7 +183,7 @@ fn update_writes_the_files_it_was_asked_for() {
 
 #[test]
 fn update_takes_every_flag_and_a_file_or_standard_input() {
-    if !is_root() || !has_controllers(&["pids", "cpu", "cpuset", "memory"]) {
+    if !can_run() || !has_controllers(&["pids", "cpu", "cpuset", "memory"]) {
         return;
     }
     let bundle = sleeper();
@@ -262,7 +265,7 @@ impl Drop for Events {
 
 #[test]
 fn events_push_an_oom_kill_and_end_with_the_container() {
-    if !is_root() || !is_creel() || !has_controllers(&["memory"]) {
+    if !can_run() || !is_creel() || !has_controllers(&["memory"]) {
         return;
     }
     let bundle =
@@ -284,7 +287,7 @@ fn events_push_an_oom_kill_and_end_with_the_container() {
 
 #[test]
 fn events_push_a_refused_fork_and_give_stats_at_an_interval() {
-    if !is_root() || !is_creel() || !has_controllers(&["pids"]) {
+    if !can_run() || !is_creel() || !has_controllers(&["pids"]) {
         return;
     }
     let bundle = sleeper().patch("/linux/resources/pids", json!({"limit": 3}));
@@ -371,7 +374,7 @@ const V1: &[&str] = &[
 /// The same test passes with `RUNTIME=runc`: the shape is runc's, key by key.
 #[test]
 fn events_stats_have_runcs_keys() {
-    if !is_root() || !has_controllers(&["pids", "memory", "cpu", "cpuset"]) {
+    if !can_run() || !has_controllers(&["pids", "memory", "cpu", "cpuset"]) {
         return;
     }
     let bundle = sleeper()
@@ -414,7 +417,7 @@ fn events_stats_have_runcs_keys() {
 
 #[test]
 fn ps_hands_its_arguments_on() {
-    if !is_root() {
+    if !can_run() {
         return;
     }
     let bundle = sleeper();
@@ -473,7 +476,7 @@ const MANY: &str = "i=0; while [ $i -lt 999 ]; do sleep 1000 & i=$((i+1)); done;
 
 #[test]
 fn a_thousand_processes_are_killed_and_removed_without_a_sleep() {
-    if !is_root() || !is_creel() {
+    if !can_run() || !is_creel() {
         return;
     }
     for own_pids in [true, false] {
@@ -496,7 +499,7 @@ fn a_thousand_processes_are_killed_and_removed_without_a_sleep() {
 
 #[test]
 fn in_the_hosts_pid_namespace_no_process_outlives_the_container() {
-    if !is_root() {
+    if !can_run() {
         return;
     }
     let script = "sleep 1000 & sleep 1000 & wait";
@@ -521,7 +524,7 @@ fn in_the_hosts_pid_namespace_no_process_outlives_the_container() {
 
 #[test]
 fn frozen_cgroups_below_the_containers_hold_nobody_back() {
-    if !is_root() || !is_creel() {
+    if !can_run() || !is_creel() {
         return;
     }
     for own_pids in [true, false] {
@@ -550,7 +553,7 @@ const VIEWS: &str = "the_other_views_of_a_hybrid_host";
 /// All of this file once more where the same host shows v2 alone, and v1 alone.
 #[test]
 fn the_other_views_of_a_hybrid_host() {
-    if !is_root() {
+    if !can_run() {
         return;
     }
     if !is_creel() {
@@ -594,7 +597,7 @@ fn with_view(script: &str, access: &str) -> Bundle {
 
 #[test]
 fn a_writable_view_in_its_own_namespaces_belongs_to_the_containers_root() {
-    if !is_root() || !is_creel() {
+    if !can_run() || !is_creel() {
         return;
     }
     if !is_v2() {
@@ -619,7 +622,7 @@ fn a_writable_view_in_its_own_namespaces_belongs_to_the_containers_root() {
 /// CVE-2023-25809: a read-only view of the host's cgroups is not writable, whoever is root inside.
 #[test]
 fn a_read_only_view_without_a_namespace_is_read_only() {
-    if !is_root() {
+    if !can_run() {
         return;
     }
     let script = "cd /sys/fs/cgroup; for f in cgroup.procs */cgroup.procs; do \
@@ -648,7 +651,7 @@ fn shared_names() -> usize {
 
 #[test]
 fn on_v1_each_hierarchy_shows_the_containers_own_cgroup() {
-    if !is_root() || is_v2() {
+    if !can_run() || is_v2() {
         if is_v2() {
             println!("SKIP: there are no v1 hierarchies");
         }
@@ -724,7 +727,7 @@ fn refused(bundle: &Bundle, message: &str) {
 
 #[test]
 fn a_limit_above_that_of_the_cgroup_above_is_one_error() {
-    if !is_root() || !is_creel() {
+    if !can_run() || !is_creel() {
         return;
     }
     if is_v2() {
@@ -756,7 +759,7 @@ fn a_limit_above_that_of_the_cgroup_above_is_one_error() {
 
 #[test]
 fn below_a_frozen_cgroup_nothing_begins() {
-    if !is_root() || !is_creel() {
+    if !can_run() || !is_creel() {
         return;
     }
     for (file, frozen, thawed) in
@@ -781,7 +784,7 @@ fn below_a_frozen_cgroup_nothing_begins() {
 
 #[test]
 fn a_cgroup_with_somebody_in_it_is_not_taken() {
-    if !is_root() || !is_creel() {
+    if !can_run() || !is_creel() {
         return;
     }
     let first = sleeper().patch("/linux/cgroupsPath", json!("/creel-test-taken"));
@@ -798,7 +801,7 @@ fn a_cgroup_with_somebody_in_it_is_not_taken() {
 
 #[test]
 fn a_read_only_cgroup_filesystem_is_one_error() {
-    if !is_root() || !is_creel() {
+    if !can_run() || !is_creel() {
         return;
     }
     let bundle = sleeper();
@@ -820,7 +823,7 @@ fn a_read_only_cgroup_filesystem_is_one_error() {
 
 #[test]
 fn unified_is_refused_by_its_key() {
-    if !is_root() || !is_creel() {
+    if !can_run() || !is_creel() {
         return;
     }
     if !is_v2() {
@@ -852,7 +855,7 @@ fn unified_is_refused_by_its_key() {
 /// A nested manager moves init away and hands controllers down: exec goes to where init is.
 #[test]
 fn exec_follows_init_out_of_a_cgroup_that_takes_no_process() {
-    if !is_root() || !is_creel() {
+    if !can_run() || !is_creel() {
         return;
     }
     if !is_v2() {

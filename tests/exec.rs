@@ -5,7 +5,7 @@ mod common;
 
 use std::fs;
 
-use common::{Bundle, is_root, json};
+use common::{Bundle, can_run, is_root, json};
 
 fn running() -> Bundle {
     let bundle = Bundle::new("sleep 1000");
@@ -15,7 +15,7 @@ fn running() -> Bundle {
 
 #[test]
 fn exec_passes_output_and_status() {
-    if !is_root() {
+    if !can_run() {
         return;
     }
     let bundle = running();
@@ -26,6 +26,7 @@ fn exec_passes_output_and_status() {
 
 #[test]
 fn exec_inherits_everything_from_the_config() {
+    // Groups: not an ordinary user's to give.
     if !is_root() {
         return;
     }
@@ -51,7 +52,7 @@ fn exec_inherits_everything_from_the_config() {
 
 #[test]
 fn later_edits_of_config_json_do_not_leak_into_exec() {
-    if !is_root() {
+    if !can_run() {
         return;
     }
     let mut bundle = running();
@@ -62,6 +63,7 @@ fn later_edits_of_config_json_do_not_leak_into_exec() {
 
 #[test]
 fn flags_override_the_config() {
+    // Groups: not an ordinary user's to give.
     if !is_root() {
         return;
     }
@@ -96,7 +98,7 @@ fn flags_override_the_config() {
 
 #[test]
 fn process_json_replaces_the_process() {
-    if !is_root() {
+    if !can_run() {
         return;
     }
     let bundle = running();
@@ -112,7 +114,7 @@ fn process_json_replaces_the_process() {
 
 #[test]
 fn a_missing_program_is_255_and_named() {
-    if !is_root() {
+    if !can_run() {
         return;
     }
     let bundle = running();
@@ -127,7 +129,7 @@ fn a_missing_program_is_255_and_named() {
 
 #[test]
 fn detached_exec_writes_its_pid_file() {
-    if !is_root() {
+    if !can_run() {
         return;
     }
     let bundle = running();
@@ -152,7 +154,7 @@ fn detached_exec_writes_its_pid_file() {
 
 #[test]
 fn preserved_descriptors_arrive_and_others_do_not() {
-    if !is_root() {
+    if !can_run() {
         return;
     }
     let bundle = Bundle::new("ls /proc/self/fd | tr '\\n' ' '; cat <&3");
@@ -179,7 +181,7 @@ fn preserved_descriptors_arrive_and_others_do_not() {
 
 #[test]
 fn exec_enters_the_pid_and_mount_namespaces_of_init() {
-    if !is_root() {
+    if !can_run() {
         return;
     }
     let bundle = running();

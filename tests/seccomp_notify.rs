@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use agent::{Agent, Answer};
-use common::{Bundle, Run, Value, is_root, json, runtime};
+use common::{Bundle, Run, Value, can_run, json, runtime};
 
 const MKDIR: [&str; 2] = ["mkdir", "mkdirat"];
 const MAKES_FOO: &str = "mkdir /dev/shm/foo";
@@ -118,7 +118,7 @@ fn assert_state(state: &Value, bundle: &Bundle, status: &str, pid: i32, init: i3
 
 #[test]
 fn run_gets_its_answers_from_the_agent() {
-    if !is_root() {
+    if !can_run() {
         return;
     }
     for no_new_privileges in [true, false] {
@@ -139,7 +139,7 @@ fn run_gets_its_answers_from_the_agent() {
 
 #[test]
 fn create_hands_the_listener_over_before_it_returns() {
-    if !is_root() {
+    if !can_run() {
         return;
     }
     for no_new_privileges in [true, false] {
@@ -162,7 +162,7 @@ fn create_hands_the_listener_over_before_it_returns() {
 
 #[test]
 fn exec_has_a_listener_of_its_own() {
-    if !is_root() {
+    if !can_run() {
         return;
     }
     for no_new_privileges in [true, false] {
@@ -183,7 +183,7 @@ fn exec_has_a_listener_of_its_own() {
 
 #[test]
 fn no_call_that_the_runtime_makes_itself_hangs() {
-    if !is_root() {
+    if !can_run() {
         return;
     }
     for no_new_privileges in [true, false] {
@@ -210,7 +210,7 @@ fn no_call_that_the_runtime_makes_itself_hangs() {
 
 #[test]
 fn each_call_of_the_runtime_s_own_alone() {
-    if !is_root() {
+    if !can_run() {
         return;
     }
     for name in ["sendmsg", "recvmsg", "read", "close", "poll", "fcntl", "execve"] {
@@ -233,7 +233,7 @@ fn an_agent_may_refuse_what_need_not_be() {
             _ => Answer::Continue,
         }
     }
-    if !is_root() {
+    if !can_run() {
         return;
     }
     let names = ["close", "sendmsg", "recvmsg", "mkdir", "mkdirat"];
@@ -245,7 +245,7 @@ fn an_agent_may_refuse_what_need_not_be() {
 
 #[test]
 fn a_container_with_a_user_namespace_has_an_agent_too() {
-    if !is_root() {
+    if !can_run() {
         return;
     }
     let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
@@ -262,7 +262,7 @@ fn a_container_with_a_user_namespace_has_an_agent_too() {
 
 #[test]
 fn waits_can_be_killed_only() {
-    if !is_root() {
+    if !can_run() {
         return;
     }
     let bundle = notify(Bundle::new(MAKES_FOO), &MKDIR, false)
@@ -281,7 +281,7 @@ fn waits_can_be_killed_only() {
 
 #[test]
 fn an_abstract_name_begins_with_at() {
-    if !is_root() {
+    if !can_run() {
         return;
     }
     let bundle = notify(Bundle::new(MAKES_FOO), &MKDIR, true);
@@ -294,7 +294,7 @@ fn an_abstract_name_begins_with_at() {
 
 #[test]
 fn without_an_agent_nothing_starts_and_nothing_is_left() {
-    if !is_root() {
+    if !can_run() {
         return;
     }
     let bundle = notify(Bundle::new("true"), &MKDIR, true);
@@ -321,7 +321,7 @@ fn without_an_agent_nothing_starts_and_nothing_is_left() {
 
 #[test]
 fn when_the_agent_has_ended_the_call_is_not_implemented() {
-    if !is_root() {
+    if !can_run() {
         return;
     }
     for no_new_privileges in [true, false] {
@@ -344,7 +344,7 @@ fn when_the_agent_has_ended_the_call_is_not_implemented() {
 
 #[test]
 fn a_listener_path_without_notify_is_ignored() {
-    if !is_root() {
+    if !can_run() {
         return;
     }
     let bundle = notify(Bundle::new(MAKES_FOO), &MKDIR, true)
@@ -355,7 +355,7 @@ fn a_listener_path_without_notify_is_ignored() {
 
 #[test]
 fn what_cannot_be_is_refused_by_name() {
-    if !is_root() {
+    if !can_run() {
         return;
     }
     let refused = |pointer: &str, value: Value, text: &str| {
@@ -388,7 +388,7 @@ fn what_cannot_be_is_refused_by_name() {
 /// Without read the clone cannot wait for its parent: an error, and no hang.
 #[test]
 fn a_filter_that_denies_read_beside_notify_is_an_error() {
-    if !is_root() {
+    if !can_run() {
         return;
     }
     let rule = json!({"names": ["read"], "action": "SCMP_ACT_ERRNO"});
@@ -407,7 +407,7 @@ fn start_hook(bundle: Bundle, script: &str) -> Bundle {
 
 #[test]
 fn startcontainer_hooks_are_under_the_filter() {
-    if !is_root() {
+    if !can_run() {
         return;
     }
     for no_new_privileges in [true, false] {
@@ -447,7 +447,7 @@ fn run_with_a_hook_that_may(bundle: &Bundle) {
 /// They have the container's capabilities: none is left over from the load.
 #[test]
 fn a_startcontainer_hook_has_no_capability_more_than_the_program() {
-    if !is_root() {
+    if !can_run() {
         return;
     }
     let mut bundle = start_hook(
@@ -465,7 +465,7 @@ fn a_startcontainer_hook_has_no_capability_more_than_the_program() {
 
 #[test]
 fn a_startcontainer_hook_s_calls_go_to_the_agent_and_it_gets_no_descriptor() {
-    if !is_root() {
+    if !can_run() {
         return;
     }
     for no_new_privileges in [true, false] {

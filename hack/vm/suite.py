@@ -39,11 +39,15 @@ class Mode:
         return env
 
 
-# What each mode runs when time is short.
+# What runs when time is short, and in which modes: both users, both drivers.
 SHORT = ["lifecycle", "exec", "conformance:cgroup", "conformance:limit", "conformance:memory", "conformance:cpu"]
+SHORT_MODES = ["root", "user-systemd"]
 
 MODES = {
     "root": Mode("root", "cgroupfs"),
+    "root-systemd": Mode("root", "systemd"),
+    "user": Mode("rootless", "cgroupfs"),
+    "user-systemd": Mode("rootless", "systemd"),
 }
 
 
@@ -64,10 +68,14 @@ class Ring:
         return words
 
     def fits(self, mode):
-        """Unit tests know no driver; the conformance cases need root."""
-        if self.name == "unit":
+        """What is the same in each mode, or only there for one of them."""
+        if self.name in ("unit", "debian", "systemd"):
+            # The last ones take systemd by themselves.
             return mode.driver == "cgroupfs"
-        return self.name != "conformance" or mode.user == "root"
+        if self.name == "conformance":
+            return mode == MODES["root"]
+        # They become that user by themselves, or are about what only root can do.
+        return mode.user == "root" or self.name not in ("rootless", "bundles", "broken")
 
 
 @dataclass
@@ -78,7 +86,7 @@ class Result:
 
 
 def add_arguments(parser):
-    parser.add_argument("-m", "--mode", action="append", choices=MODES, help="default: each of them")
+    parser.add_argument("-m", "--mode", action="append", choices=MODES, help="default: each of them, two with --short")
     parser.add_argument("-v", "--verbose", action="store_true", help="all output, not only that of failures")
     parser.add_argument("--short", action="store_true", help=f"a few minutes: {' '.join(SHORT)}")
     parser.add_argument("--creel", default="build/creel", help="the binary under test (default: build/creel)")
@@ -232,7 +240,7 @@ def main(args, tree):
         stage_files(programs, tree / args.creel, stage)
         stage.chmod(0o755)
         chosen = rings(programs, args.names or (SHORT if args.short else []), stage)
-        for name in args.mode or MODES:
+        for name in args.mode or (SHORT_MODES if args.short else MODES):
             results += in_mode(name, chosen, tree, stage, args.verbose)
     skips = [skip for result in results for skip in result.skips]
     for skip in sorted(set(skips)):

@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::common::{Bundle, Run, Value, has, is_creel, is_root, runtime};
+use crate::common::{Bundle, Run, Value, has, is_creel, is_root, is_systemd, runtime};
 
 type Prepare = fn(&mut Bundle);
 type Holds = fn() -> bool;
@@ -254,7 +254,11 @@ fn done(bundle: &Bundle, args: &[String]) -> Run {
         "-c",
         r#"exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; exec timeout --foreground 60 "$0" "$@""#,
     ]);
-    command.arg(runtime()).arg("--root").arg(bundle.state_root());
+    command.arg(runtime());
+    if is_systemd() {
+        command.arg("--systemd-cgroup");
+    }
+    command.arg("--root").arg(bundle.state_root());
     command.arg("--log").arg(log).args(["--log-format", "json"]).args(args);
     command.current_dir(&bundle.dir).env("CREEL_TEST_MARK", bundle.id());
     bundle.finish(command)

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A bundle in a temporary directory, a runtime to run it with, and guards that clear what a failing
-//! test leaves. `RUNTIME=/path` tests another runtime than creel.
+//! test leaves. `RUNTIME=/path` tests another runtime than creel; mode.rs has what else can be asked for.
 #![allow(dead_code)] // each test file uses its own part
+
+#[path = "mode.rs"]
+mod mode;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,6 +14,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+#[allow(unused_imports)] // as above
+pub(crate) use mode::{can_run, cgroups_path, is_cgroupfs, is_rootless, is_systemd};
 pub(crate) use serde_json::{Value, json};
 
 /// The runtime under test.
@@ -103,7 +108,11 @@ impl Bundle {
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).expect("chmod");
         busybox(&dir.join("rootfs"));
         let id = format!("creel-test-{}-{n}", std::process::id());
-        Self { dir, config: config(args), id }
+        let mut config = config(args);
+        if is_rootless() {
+            mode::for_user(&mut config);
+        }
+        Self { dir, config, id }
     }
 
     pub(crate) fn id(&self) -> &str {
@@ -174,6 +183,9 @@ impl Bundle {
     /// The runtime with `--root` of this bundle.
     pub(crate) fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
         let mut command = Command::new(runtime());
+        if is_systemd() {
+            command.arg("--systemd-cgroup");
+        }
         command.arg("--root").arg(self.state_root()).args(args).current_dir(&self.dir);
         command
     }
@@ -270,9 +282,11 @@ impl Drop for Bundle {
     }
 }
 
-/// Cgroup directories of that name anywhere below /sys/fs/cgroup.
+/// Cgroup directories of that name, or scopes that systemd has named so, anywhere below /sys/fs/cgroup.
 pub(crate) fn cgroups_named(name: &str) -> Vec<PathBuf> {
-    let find = Command::new("find").args(["/sys/fs/cgroup", "-type", "d", "-name", name]).output();
+    let scope = format!("*-{name}.scope");
+    let words = ["/sys/fs/cgroup", "-type", "d", "(", "-name", name, "-o", "-name", &scope, ")"];
+    let find = Command::new("find").args(words).output();
     let out = find.expect("find").stdout;
     String::from_utf8_lossy(&out).lines().map(PathBuf::from).collect()
 }
