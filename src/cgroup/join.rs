@@ -246,9 +246,13 @@ impl SubCgroups {
         Ok(Self::from_pairs(&crate::cli::values::sub_cgroups(&values)?))
     }
 
-    /// The flag, if it was given, in front of what went wrong.
+    /// The flag, if it was given, in front of what went wrong; in words that runc's users look for.
     fn named<T>(&self, outcome: Result<T>) -> Result<T> {
-        if self.0.is_empty() { outcome } else { outcome.context(|| "--cgroup") }
+        if self.0.is_empty() {
+            outcome
+        } else {
+            outcome.context(|| "--cgroup: adding pid to a sub-cgroup")
+        }
     }
 
     fn everywhere(&self) -> Option<&str> {

@@ -8,6 +8,7 @@ use super::spawn::{self, Born, Init, Place};
 use crate::child;
 use crate::child::seccomp::Listener;
 use crate::error::{Error, Result};
+use crate::log;
 use crate::plan::exec::Plan;
 use crate::signals::Signals;
 use crate::state::Container;
@@ -52,6 +53,7 @@ pub(crate) fn exec(
     if init.born.owes_pid {
         follow(&mut init, &link, container)?;
     }
+    log::debug(|| format!("the process is {}", init.pid));
     if let Some(group) = &container.facts.resctrl {
         group.join(init.pid)?;
     }

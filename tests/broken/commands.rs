@@ -144,7 +144,7 @@ fn exec() -> Vec<Case> {
             .says("process.args: must not be empty"),
         exec("exec in a cgroup that is not there", &["exec", "--cgroup", "nope", "{ID}", "true"])
             .only_if(is_v1, "this host has no v1 controllers")
-            .says("--cgroup: open /sys/fs/cgroup/systemd/{ID}/nope/tasks: ENOENT: no such file or directory"),
+            .says("--cgroup: adding pid to a sub-cgroup: open /sys/fs/cgroup/systemd/{ID}/nope/tasks: ENOENT: no such file or directory"),
         exec("exec with a terminal, detached", &["exec", "--detach", "--tty", "{ID}", "true"])
             .says("process.terminal: cannot allocate tty if creel will detach without setting console socket"),
         exec(
