@@ -15,7 +15,8 @@ use crate::error::{Context, Result};
 use crate::state::state_letter;
 use crate::sys::pidfd::{pidfd_open, wait_exit};
 
-/// Killed processes are usually gone in a millisecond; one in an uninterruptible sleep may take long.
+/// How long nobody at all may end. Killed processes are usually gone in a millisecond; one in an
+/// uninterruptible sleep may take long.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// How many of those that remain are named.
@@ -30,14 +31,18 @@ impl Cgroup {
         }
         let v1 = self.v1.iter().map(|d| &d.path);
         let unified = self.unified.iter().map(|u| &u.path);
-        let deadline = Instant::now() + LIMIT;
-        v1.chain(unified)
-            .map(|path| self.remove(path, deadline).context(|| format!("remove cgroup {path}")))
-            .fold(Ok(()), Result::and)
+        let mut outcome = Ok(());
+        for path in v1.chain(unified) {
+            // Who did not leave one does not leave the others: one wait is enough.
+            let limit = if outcome.is_ok() { LIMIT } else { Duration::ZERO };
+            let removed = self.remove(path, limit);
+            outcome = outcome.and(removed.context(|| format!("remove cgroup {path}")));
+        }
+        outcome
     }
 
     /// Removes a directory and all below it.
-    fn remove(&self, path: &str, deadline: Instant) -> Result<()> {
+    fn remove(&self, path: &str, limit: Duration) -> Result<()> {
         let Some((parent, name)) = path.rsplit_once('/') else { return Err(Errno::EINVAL.into()) };
         let parent = match Dir::open(parent) {
             Err(Errno::ENOENT) => return Ok(()),
@@ -55,34 +60,47 @@ impl Cgroup {
         if let Ok(dir) = parent.below(name) {
             // Beside v1 as well: a process leaves all its cgroups in one step.
             if let Some(Ok(unified)) = self.path("").map(Dir::open) {
-                wait_unpopulated(&unified, deadline)?;
+                wait_unpopulated(&unified, limit)?;
             }
-            wait_processes(&dir, deadline)?;
+            wait_processes(&dir, limit)?;
         }
-        Ok(remove_below(&parent, name, deadline)?)
+        Ok(remove_below(&parent, name, Instant::now() + limit)?)
     }
 }
 
-fn wait_unpopulated(dir: &Dir, deadline: Instant) -> Result<()> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    match wait_event(dir, "populated", 0, left) {
-        Ok(true) | Err(Errno::ENOENT | Errno::ENODEV) => Ok(()),
-        Ok(false) => still_there(dir),
-        Err(errno) => Err(errno.into()),
+fn wait_unpopulated(dir: &Dir, limit: Duration) -> Result<()> {
+    let mut remain = count(dir)?;
+    loop {
+        match wait_event(dir, "populated", 0, limit) {
+            Ok(true) | Err(Errno::ENOENT | Errno::ENODEV) => return Ok(()),
+            Ok(false) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let now = count(dir)?;
+        if now >= remain {
+            return still_there(dir);
+        }
+        // Many take their time on a busy machine, but they go.
+        remain = now;
     }
+}
+
+fn count(dir: &Dir) -> Result<usize> {
+    let mut pids = Vec::new();
+    super::processes::collect(dir, true, &mut pids)?;
+    Ok(pids.len())
 }
 
 /// v1 has no event for it: each process that is inside is waited for.
-fn wait_processes(dir: &Dir, deadline: Instant) -> Result<()> {
+fn wait_processes(dir: &Dir, limit: Duration) -> Result<()> {
     loop {
         let mut pids = Vec::new();
         super::processes::collect(dir, true, &mut pids)?;
         let mut waited = false;
         for pid in &pids {
             let Ok(pidfd) = pidfd_open(*pid) else { continue };
-            let left = deadline.saturating_duration_since(Instant::now());
             waited |= !wait_exit(pidfd.as_fd(), Some(Duration::ZERO))?;
-            if !wait_exit(pidfd.as_fd(), Some(left))? {
+            if !wait_exit(pidfd.as_fd(), Some(limit))? {
                 return still_there(dir);
             }
         }
