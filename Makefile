@@ -5,7 +5,7 @@ CREEL   := build/creel
 PREFIX  ?= /usr/local
 export CREEL_COMMIT := $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo -dirty)
 
-.PHONY: help demo build install lint test test-unit test-integration test-cve test-conformance test-enosys test-e2e test-vm vm crash-matrix bench bench-seccomp fuzz clean
+.PHONY: help demo build install lint test test-unit test-integration test-cve fuzz-root test-conformance test-enosys test-e2e test-vm vm crash-matrix bench bench-seccomp fuzz clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -38,6 +38,9 @@ test-integration: build ## real containers, as root
 
 test-cve: build ## the CVE suite; RUNTIME= takes any runtime, CVE= its options (CVE=--help)
 	RUNTIME=$${RUNTIME:-$(CURDIR)/$(CREEL)} cargo test --locked --test cve -- --no-weak $(CVE)
+
+fuzz-root: build ## races against the set-up of random roots; FUZZ='--seconds 1200'
+	RUNTIME=$${RUNTIME:-$(CURDIR)/$(CREEL)} cargo test --locked --test race_fuzz -- --no-weak $(FUZZ)
 
 test-conformance: build ## one case per rule of runtime-spec; RUNTIME= takes any runtime
 	RUNTIME=$${RUNTIME:-$(CURDIR)/$(CREEL)} runtime-tools-tests/run.sh

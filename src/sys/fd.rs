@@ -80,6 +80,13 @@ pub(crate) fn dup_to(fd: BorrowedFd<'_>, target: RawFd) -> Result<(), Errno> {
     Errno::result(unsafe { libc::dup2(fd.as_raw_fd(), target) }).map(drop)
 }
 
+/// Puts a copy of `new` in the place of `old`, close-on-exec.
+pub(crate) fn replace(old: BorrowedFd<'_>, new: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: `old` is open, stays open, and is not what it was: as its owner has asked for.
+    Errno::result(unsafe { libc::dup3(new.as_raw_fd(), old.as_raw_fd(), libc::O_CLOEXEC) })
+        .map(drop)
+}
+
 /// The number that the next descriptor of this process will have: the lowest that is free.
 pub(crate) fn next_number() -> Result<RawFd, Errno> {
     // SAFETY: F_DUPFD_CLOEXEC takes an integer; standard output is never closed.

@@ -55,11 +55,6 @@ fn run(arena: &Arena) -> Outcome {
     exec(&bundle, &["--detach", "--pid-file", path], &["sleep", "100"]).ok();
     let pid = std::fs::read_to_string(pid_file).expect("a pid file");
     let pid = pid.trim().parse().expect("a pid");
-    // Some runtimes return before the program is executed.
-    while !std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.ends_with("busybox"))
-    {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
     only_streams("exec", pid)?;
     Ok(format!("114 directories, {entered} of them entered, none of the host's"))
 }
@@ -73,6 +68,11 @@ fn inspect(what: &str, run: &Run) -> Result<u32, Stop> {
 
 /// Of the running process, seen from the host.
 fn only_streams(what: &str, pid: i32) -> Result<(), Stop> {
+    // Some runtimes return before the program is executed.
+    let exe = format!("/proc/{pid}/exe");
+    while !std::fs::read_link(&exe).is_ok_and(|exe| exe.ends_with("busybox")) {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
     for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).expect("its descriptors") {
         let path = entry.expect("an entry").path();
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();

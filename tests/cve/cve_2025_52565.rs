@@ -37,6 +37,7 @@ fn run(arena: &Arena) -> Outcome {
     let mode = Mode::from_bits_truncate(0o666);
     mknod(&volume.join("null"), SFlag::S_IFCHR, mode, makedev(1, 3)).expect("mknod");
     symlink("pts/ptmx", volume.join("ptmx")).expect("symlink");
+    fs::write(volume.join("console"), "").expect("write");
     let mut bundle = Bundle::with_args(&["/bin/sleep", "100"]);
     cve_2026_41579::without_dev(&mut bundle);
     bundle.set("/mounts/-", arena.volume_mount("/dev"));

@@ -64,15 +64,12 @@ fn run(arena: &Arena) -> Outcome {
     Ok(format!("{}; labels: {}", race.told(), notes[1]))
 }
 
-/// Nothing is mounted in /proc, and the sysctl went to the kernel.
+/// The sysctl went to the kernel, wherever the mount has landed, and nothing to the volume's file.
 fn is_sound(bundle: &Bundle, fake: &std::path::Path) -> Result<(), Stop> {
-    let fake = fake.display().to_string();
-    let mounts = seen::mounts(bundle.pid());
-    let landed = mounts
-        .iter()
-        .find(|m| m.point.starts_with("/proc/") && fake.ends_with(&m.root) && m.root != "/");
-    if let Some(mount) = landed {
-        return vulnerable(format!("the volume's directory is mounted at {}", mount.point));
+    seen::is_guarded(bundle, bundle.pid())?;
+    let file = fake.join("ip_unprivileged_port_start");
+    match fs::read_to_string(file).unwrap_or_default().as_str() {
+        "" => Ok(()),
+        written => vulnerable(format!("{written:?} was written to the volume's file")),
     }
-    seen::is_guarded(bundle, bundle.pid())
 }

@@ -153,7 +153,7 @@ fn outside(args: &[String]) -> ExitCode {
             "--markdown" => options.markdown = true,
             "--list" => {
                 for case in CASES {
-                    println!("{:<15} {:<22} {}", case.id, case.who, case.attack);
+                    println!("{}\t{}\t{}", case.id, case.who, case.attack);
                 }
                 return ExitCode::SUCCESS;
             }
