@@ -15,7 +15,7 @@
  * For each profile writes "newest TOKEN NUMBER" per architecture (the highest number that the rules
  * name), "insn CODE JT JF K" per instruction, and "end"; or "error ERRNO" and "end" if a rule is
  * refused, "gave-up" and "end" if libseccomp crashed or did not come back in two seconds. "time
- * NANOSECONDS" tells how long libseccomp took.
+ * NANOSECONDS" tells how much CPU time libseccomp took.
  *     resolve TOKEN NAME
  * answers with the number of a system call in decimal, negative if there is none.
  */
@@ -172,9 +172,9 @@ static void answer(const struct profile *profile)
 
 	if (fd < 0)
 		die("memfd_create");
-	clock_gettime(CLOCK_MONOTONIC, &start);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &start);
 	rc = build(profile, fd);
-	clock_gettime(CLOCK_MONOTONIC, &end);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
 	if (rc) {
 		printf("error %x\n", -rc);
 	} else {
