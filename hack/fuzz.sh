@@ -15,4 +15,4 @@ run() {
     cargo +nightly fuzz run --sanitizer none "$target" "fuzz/corpus/$target" "$@"
 }
 run seccomp_profile fuzz/seeds -- -dict=fuzz/seccomp.dict -max_len=32768 -max_total_time="$1"
-run seccomp_rules -- -max_total_time="$1"
+run seccomp_rules -- -len_control=0 -max_len=512 -max_total_time="$1"

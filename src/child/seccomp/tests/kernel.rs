@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::mkdir;
+use nix::unistd::{Whence, lseek, mkdir};
 
 use super::*;
 use crate::error::Error;
@@ -67,11 +67,82 @@ fn dockers_default_allows_denies_and_hides_newer_calls() {
 }
 
 #[test]
-fn kill_process_is_sigsys() {
-    let json = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
-        {"names":["getppid"],"action":"SCMP_ACT_KILL_PROCESS"}]}"#;
-    let status = inside_filter(json, || seccomp::raw_call(libc::SYS_getppid).is_ok());
-    assert!(matches!(status, WaitStatus::Signaled(_, Signal::SIGSYS, _)), "{status:?}");
+fn killing_actions_and_an_uncaught_trap_are_sigsys() {
+    for action in ["KILL", "KILL_THREAD", "KILL_PROCESS", "TRAP"] {
+        let json = format!(
+            r#"{{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
+                {{"names":["getppid"],"action":"SCMP_ACT_{action}"}}]}}"#
+        );
+        let status = inside_filter(&json, || seccomp::raw_call(libc::SYS_getppid).is_ok());
+        assert!(
+            matches!(status, WaitStatus::Signaled(_, Signal::SIGSYS, _)),
+            "{action} {status:?}"
+        );
+    }
+}
+
+#[test]
+fn log_lets_pass_and_trace_without_a_tracer_is_enosys() {
+    let json = r#"{"defaultAction":"SCMP_ACT_ALLOW","flags":["SECCOMP_FILTER_FLAG_LOG"],"syscalls":[
+        {"names":["getppid"],"action":"SCMP_ACT_LOG"},
+        {"names":["getuid"],"action":"SCMP_ACT_TRACE","errnoRet":5}]}"#;
+    holds(json, || {
+        seccomp::raw_call(libc::SYS_getppid).is_ok()
+            && seccomp::raw_call(libc::SYS_getuid) == Err(Errno::ENOSYS)
+    });
+}
+
+#[test]
+fn arguments_are_compared_in_both_halves() {
+    let json = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["lseek"],
+        "action":"SCMP_ACT_ERRNO","errnoRet":123,"args":[
+            {"index":1,"value":4294967300,"op":"SCMP_CMP_GT"}]}]}"#;
+    let file = tempfile();
+    holds(json, || {
+        let seek = |to| lseek(&file, to, Whence::SeekSet);
+        seek(5).is_ok()
+            && seek(0xffff_ffff).is_ok()
+            && seek(0x1_0000_0004).is_ok()
+            && seek(0x1_0000_0005) == Err(Errno::ENOMEDIUM)
+            && seek(0x2_0000_0000) == Err(Errno::ENOMEDIUM)
+    });
+}
+
+/// A file without a name: it can be as long as one likes to seek.
+fn tempfile() -> std::fs::File {
+    let path = std::env::temp_dir().join(format!("creel-seek-{}", std::process::id()));
+    let file = std::fs::File::create(&path).expect("a temporary file");
+    std::fs::remove_file(path).expect("it is there");
+    file
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn each_architecture_has_its_own_numbers() {
+    const X32_GETPPID: libc::c_long = 0x4000_0000 + 110;
+    const X86_GETPPID: i32 = 64;
+    let rule = r#""syscalls":[{"names":["getppid"],"action":"SCMP_ACT_ERRNO","errnoRet":123}]"#;
+    let listed = format!(
+        r#"{{"defaultAction":"SCMP_ACT_ALLOW",
+            "architectures":["SCMP_ARCH_X86","SCMP_ARCH_X32"],{rule}}}"#
+    );
+    // The filter answers before the kernel finds out whether it has the call.
+    holds(&listed, || {
+        seccomp::raw_call(X32_GETPPID) == Err(Errno::ENOMEDIUM)
+            && seccomp::raw_call(libc::SYS_getppid) == Err(Errno::ENOMEDIUM)
+    });
+    let native = format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW",{rule}}}"#);
+    let status = inside_filter(&native, || seccomp::raw_call(X32_GETPPID).is_ok());
+    assert!(matches!(status, WaitStatus::Signaled(_, Signal::SIGSYS, _)), "x32: {status:?}");
+
+    let status = inside_filter(&listed, || seccomp::raw_call_of_x86(X86_GETPPID) == -123);
+    if matches!(status, WaitStatus::Signaled(_, Signal::SIGSEGV, _)) {
+        println!("SKIP: this kernel runs no programs of x86");
+        return;
+    }
+    assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
+    let status = inside_filter(&native, || seccomp::raw_call_of_x86(X86_GETPPID) > 0);
+    assert!(matches!(status, WaitStatus::Signaled(_, Signal::SIGSYS, _)), "x86: {status:?}");
 }
 
 #[test]
