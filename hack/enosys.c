@@ -44,6 +44,8 @@ int main(int argc, char **argv)
     };
     unsigned short length = 1;
     const char *names = getenv("ENOSYS"), *program = getenv("ENOSYS_PROGRAM");
+    if (program != NULL && *program == '\0')
+        program = NULL;
     if (names == NULL || (program == NULL && argc < 2)) {
         fputs("usage: ENOSYS=NAME,... [ENOSYS_PROGRAM=PATH] enosys [PROGRAM] ARGUMENT...\n", stderr);
         return 2;
@@ -63,12 +65,15 @@ int main(int argc, char **argv)
         perror("enosys: load the filter");
         return 2;
     }
-    unsetenv("ENOSYS");
-    unsetenv("ENOSYS_PROGRAM");
-    if (program != NULL)
+    if (program != NULL) {
+        /* A runtime that knows nothing of it. Test programs may look what they have to do without. */
+        unsetenv("ENOSYS");
+        unsetenv("ENOSYS_PROGRAM");
         argv[0] = (char *)program;
-    else
-        argv++, program = argv[0];
+    } else {
+        argv++;
+        program = argv[0];
+    }
     execvp(program, argv);
     perror(program);
     return 127;
