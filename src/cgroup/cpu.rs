@@ -5,6 +5,7 @@ use super::systemd::{self, NO_LIMIT, Property};
 use super::writes::{Write, Writes};
 use crate::bail;
 use crate::error::{Error, Result};
+use crate::log;
 use crate::oci::Cpu;
 
 const SHARES: &str = "linux.resources.cpu.shares";
@@ -121,8 +122,28 @@ fn per_second(quota: u64, period: Option<u64>) -> u64 {
     u64::try_from(exact).unwrap_or(NO_LIMIT).div_ceil(10_000).saturating_mul(10_000)
 }
 
+/// What systemd can keep: idle is a weight to it, and of both it would take one.
+pub(crate) fn fit(writes: &mut Writes) -> Result<()> {
+    let is_weight = |w: &Write| w.file == "cpu.weight";
+    if systemd::last(&writes.list, "cpu.idle") == Some("1") && writes.list.iter().any(is_weight) {
+        log::warn("unable to apply both cpu.idle and cpu.weight to systemd, ignoring cpu.weight");
+        writes.list.retain(|w| !is_weight(w));
+    }
+    round(&mut writes.list)
+}
+
+/// With systemd a new weight ends being idle; the kernel alone would refuse it.
+pub(crate) fn leave_idle(writes: &mut Writes) {
+    let find = |file: &str| writes.list.iter().position(|w| w.file == file);
+    if let (None, Some(weight)) = (find("cpu.idle"), find("cpu.weight")) {
+        let mut idle = Writes::default();
+        idle.push(IDLE, "cpu.idle", 0).optional();
+        writes.list.splice(weight..weight, idle.list);
+    }
+}
+
 /// The quota as systemd will have it, so that the files say the same.
-pub(crate) fn round(list: &mut [Write]) -> Result<()> {
+fn round(list: &mut [Write]) -> Result<()> {
     let Some((Some(quota), period)) = bandwidth(list)? else { return Ok(()) };
     let whole = period.filter(|p| *p != 0).unwrap_or(DEFAULT_PERIOD);
     let exact = u128::from(quota) * 1_000_000 / u128::from(whole);
@@ -260,6 +281,20 @@ mod tests {
         assert_eq!(rounded(v2(Some(-1), Some(1000))), "max 1000");
         let v1 = v1(&Cpu { quota: Some(33_333), period: Some(50_000), ..Cpu::default() });
         assert_eq!(rounded(v1.unwrap()), "33500");
+    }
+
+    #[test]
+    fn systemd_takes_idle_or_a_weight() {
+        let mut both = v2(&Cpu { idle: Some(1), shares: Some(200), ..Cpu::default() });
+        leave_idle(&mut both);
+        fit(&mut both).unwrap();
+        assert_eq!(both.pairs(), [("cpu.idle", "1")]);
+        let mut weight = v2(&Cpu { shares: Some(200), quota: Some(10_000), ..Cpu::default() });
+        leave_idle(&mut weight);
+        fit(&mut weight).unwrap();
+        let want = [("cpu.idle", "0"), ("cpu.weight", "29"), ("cpu.max", "10000 100000")];
+        assert_eq!(weight.pairs(), want);
+        assert!(weight.list[0].optional);
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl CgroupPlan {
             false => Filter::plan(&resources.devices, request.nodes)?,
         };
         if let Some(unit) = &mut unit {
-            cpu::round(&mut writes.list)?;
+            cpu::fit(&mut writes)?;
             unit.limit(&writes.list, &devices, host.is_unified())?;
             place.driver = Driver::Systemd;
             place.unit = Some(unit.unit());

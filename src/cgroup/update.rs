@@ -32,7 +32,8 @@ impl Cgroup {
             bail!("linux.resources: cannot set limits: container could not join or create cgroup");
         }
         if self.is_units() {
-            cpu::round(&mut writes.list)?;
+            cpu::leave_idle(&mut writes);
+            cpu::fit(&mut writes)?;
         }
         writes.list.iter().try_for_each(|write| plan::check_mounted(&host, write))?;
         for property in &writes.ignored {
@@ -46,27 +47,31 @@ impl Cgroup {
             done.push((dir.path().to_owned(), undo));
             outcome
         });
-        // After the files: these say what is wrong, and systemd writes them once more.
+        // After the files, which say what is wrong.
         let outcome = outcome.and_then(|()| self.set_unit(&list));
         let is_unit_set = outcome.is_ok();
         let outcome = outcome.and_then(|()| then());
         if outcome.is_err() {
+            if is_unit_set {
+                let old = done.iter().flat_map(|(_, undo)| undo.clone()).collect();
+                // The first error is the one to report.
+                let _ = self.set_unit(&Writes::of_files(old).list);
+            }
             for (path, undo) in done.iter().rev() {
                 if let Ok(dir) = Dir::open(path) {
                     writes::restore(&dir, undo);
                 }
             }
-            if is_unit_set {
-                let old = done.into_iter().flat_map(|(_, undo)| undo).collect();
-                // The first error is the one to report.
-                let _ = self.set_unit(&Writes::of_files(old).list);
-            }
         }
         outcome
     }
 
+    /// systemd writes the files too, and not all as they were asked for: a period without a quota it
+    /// takes for nothing.
     fn set_unit(&self, list: &[Write]) -> Result<()> {
-        self.unit.as_ref().map_or(Ok(()), |unit| unit.set(list))
+        let Some(unit) = &self.unit else { return Ok(()) };
+        unit.set(list)?;
+        self.each_directory(list, |dir, writes| writes::apply(dir, writes, None))
     }
 
     /// v2 keeps in one file what config.json has in two: what was not asked for is read back.

@@ -51,7 +51,7 @@ pub(crate) fn limits(list: &[Write], version: u32) -> Result<Vec<Property>> {
 
 /// Whether one of them is only for newer versions.
 pub(crate) fn needs_version(list: &[Write]) -> bool {
-    last(list, "cpu.idle").is_some() || last(list, "memory.oom.group").is_some()
+    last(list, "cpu.idle") == Some("1") || last(list, "memory.oom.group").is_some()
 }
 
 /// What can be told only when the unit is made.
