@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Containers of an ordinary user.
 
+#[path = "common/agent.rs"]
+#[allow(dead_code)] // a part of it is used here
+mod agent;
 mod common;
 #[path = "rootless/user.rs"]
 mod user;

@@ -138,6 +138,11 @@ impl Cgroup {
         self.v1_of(controller).map(|d| &*d.path)
     }
 
+    /// No permission over cgroups was to be expected.
+    pub(crate) fn is_rootless(&self) -> bool {
+        self.rootless
+    }
+
     /// Rootless, and none could be made.
     pub(crate) fn is_none(&self) -> bool {
         self.v1.is_empty() && self.unified.is_none()

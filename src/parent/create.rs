@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, SFlag};
 
@@ -170,10 +171,25 @@ fn make_resctrl(plan: &mut Plan, container: &mut Container) -> Result<()> {
 }
 
 fn make_cgroup(plan: &mut Plan, container: &mut Container) -> Result<()> {
-    plan.cgroup_place.create(&plan.cgroup)?;
+    match plan.cgroup_place.create(&plan.cgroup) {
+        // Words that runc's own suite looks for.
+        Err(error)
+            if plan.cgroup_place.is_rootless()
+                && matches!(error.errno(), Some(Errno::EACCES | Errno::EPERM)) =>
+        {
+            return Err(error).context(|| "unable to apply cgroup configuration");
+        }
+        outcome => outcome?,
+    }
     if container.facts.cgroup != plan.cgroup_place {
         container.facts.cgroup = plan.cgroup_place.clone();
         container.save()?;
+    }
+    if container.facts.cgroup.is_none() && !container.facts.own_pid_namespace {
+        log::warn(
+            "without a cgroup (rootless) and without a pid namespace of its own, not all processes of \
+             the container can be found and killed. Such configuration is strongly discouraged",
+        );
     }
     Ok(())
 }

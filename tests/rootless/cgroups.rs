@@ -55,7 +55,10 @@ fn a_path_that_cannot_be_made_is_refused() {
         let run = user.run(&bundle);
         assert_eq!(run.code, 1);
         let said = run.message();
-        assert!(said.starts_with("make cgroup /sys/fs/cgroup"), "{said}");
+        assert!(
+            said.starts_with("unable to apply cgroup configuration: make cgroup /sys/fs/cgroup"),
+            "{said}"
+        );
         assert!(said.ends_with("creel-none/of-mine: EACCES: permission denied"), "{said}");
     }
 }

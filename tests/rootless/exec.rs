@@ -9,6 +9,7 @@ use std::os::unix::net::UnixListener;
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
+use crate::agent::{Agent, Answer};
 use crate::common::{Bundle, Value, json, runtime};
 use crate::user::User;
 
@@ -52,6 +53,32 @@ fn a_created_container_is_entered_too() {
     assert_eq!(ps.trim(), format!("[{}]", user.pid(&bundle)));
     user.sh(&format!("creel start {}", bundle.id())).ok();
     assert_eq!(user.exec(&bundle, "id -u").ok().out, "0\n");
+}
+
+/// The owner takes the listener out of a process that is hidden from everybody else.
+#[test]
+fn a_seccomp_agent_gets_its_listener() {
+    let Some(user) = User::new() else { return };
+    let path = user.home().join("agent");
+    let agent = Agent::at(&path, |_| Answer::Errno(nix::libc::ENOMEDIUM));
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+    let calls = json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}]);
+    let seccomp =
+        json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": path, "syscalls": calls});
+    let bundle = user.bundle("mkdir /tmp/foo; sleep 1000").patch("/linux/seccomp", seccomp);
+    user.creel(&bundle, &format!("create {}", bundle.id())).ok();
+    let has = |n: usize| {
+        let begun = std::time::Instant::now();
+        while agent.states().len() < n && begun.elapsed().as_secs() < 10 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert_eq!(agent.states().len(), n);
+    };
+    has(1);
+    user.sh(&format!("creel start {}", bundle.id())).ok();
+    let run = user.exec(&bundle, "mkdir /tmp/bar");
+    assert!(run.code == 1 && run.err.contains("No medium found"), "{}: {}", run.code, run.err);
+    has(2);
 }
 
 #[test]
@@ -129,7 +156,8 @@ fn namespaces_joined_by_path_are_entered_by_run_and_exec() {
     let linux = second.config["linux"].as_object_mut().unwrap();
     linux.remove("uidMappings");
     linux.remove("gidMappings");
-    user.start_detached(&second);
+    let run = user.creel(&second, &format!("run --detach {}", second.id())).ok();
+    assert!(run.err.contains("Such configuration is strongly discouraged"), "{}", run.err);
     let shown = user.exec(&second, SHOW).ok().out;
     assert_eq!(shown, namespaces(user.pid(&second)));
     let [ours, theirs] = [shown, namespaces(pid)];
