@@ -84,6 +84,12 @@ fn protected(wrapper: &[&str], owner: u32) -> Option<File> {
     if !is_root() || !is_creel() {
         return None;
     }
+    if std::env::var_os("ENOSYS").is_some() {
+        println!(
+            "SKIP: the launcher that refuses system calls is not creel's file, which is looked at"
+        );
+        return None;
+    }
     let bundle = Bundle::new("true");
     let creel = bundle.dir.join("creel");
     fs::copy(runtime(), &creel).expect("copy creel");
@@ -144,18 +150,12 @@ const AS_USER: [&str; 5] =
 
 #[test]
 fn root_runs_from_a_read_only_view() {
-    if lacks("mount_setattr") {
-        return println!("SKIP: a view without mount_setattr, which is refused here");
-    }
     let Some(held) = protected(&["env"], 0) else { return };
     assert!(is_read_only_view(&held));
 }
 
 #[test]
 fn an_ordinary_user_runs_from_a_read_only_view() {
-    if lacks("mount_setattr") {
-        return println!("SKIP: a view without mount_setattr, which is refused here");
-    }
     let Some(held) = protected(&AS_USER, 1234) else { return };
     assert!(is_read_only_view(&held));
 }
