@@ -124,6 +124,23 @@ fn leave_running_and_a_paused_container() {
 }
 
 #[test]
+fn the_hosts_cgroups_are_bound_anew_without_a_cgroup_namespace() {
+    if !has_criu() {
+        return;
+    }
+    let bundle = bundle(COUNTER).add_mount(json!({
+        "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+        "options": ["nosuid", "noexec", "nodev", "ro"]
+    }));
+    start(&bundle);
+    let at = counts_on(&bundle);
+    checkpoint_and_restore(&bundle, &["--manage-cgroups-mode", "ignore"]);
+    assert!(counts_on(&bundle) > at);
+    let seen = bundle.exec(&["/bin/ls", "/sys/fs/cgroup/cgroup.controllers"]).ok();
+    assert_eq!(seen.out.trim(), "/sys/fs/cgroup/cgroup.controllers");
+}
+
+#[test]
 fn exec_is_in_the_time_namespace_that_criu_restores_into() {
     if !has_criu() {
         return;

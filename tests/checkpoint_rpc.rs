@@ -68,7 +68,8 @@ fn a_dump_tells_what_is_the_hosts() {
     let bundle = Bundle::new("sleep 1000")
         .patch("/annotations", json!({"org.criu.config": "/etc/criu/mine.conf"}))
         .add_mount(json!({"destination": "/link/conf", "source": ".", "options": ["rbind"]}))
-        .add_mount(json!({"destination": "/dev/given", "type": "bind", "source": "config.json"}));
+        .add_mount(json!({"destination": "/dev/given", "type": "bind", "source": "config.json"}))
+        .add_mount(json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"}));
     fs::create_dir(bundle.rootfs().join("real")).unwrap();
     std::os::unix::fs::symlink("/real", bundle.rootfs().join("link")).unwrap();
     bundle.start_detached();
@@ -95,6 +96,8 @@ fn a_dump_tells_what_is_the_hosts() {
     for pair in ["/real/conf=/real/conf", "/dev/given=/dev/given", "/proc/keys=/dev/null"] {
         assert!(pairs.iter().any(|p| p == pair), "{pair} in {pairs:?}");
     }
+    // The host's, as there is no cgroup namespace: each hierarchy of v1, or the one of v2.
+    assert!(pairs.iter().any(|pair| pair.starts_with("/sys/fs/cgroup")), "{pairs:?}");
     // A masked directory is a tmpfs of the container's own.
     assert!(!pairs.iter().any(|pair| pair.contains("/sys/firmware")), "{pairs:?}");
     assert_eq!(fake.seen()["images"], json!(bundle.dir.join("checkpoint")));

@@ -41,15 +41,20 @@ pub(crate) fn of_running(
     let root = Root::new(root);
     let none = oci::Linux::default();
     let linux = spec.linux.as_ref().unwrap_or(&none);
+    let v1 = cgroups.map_or(&[][..], |view| &view.v1);
+    let has_own_cgroups =
+        linux.namespaces.iter().any(|entry| &*entry.kind == "cgroup" && entry.path.is_empty());
     let mut found = Vec::new();
     for entry in spec.mounts.iter().chain(extra) {
         let options = Options::plan(&entry.options)?;
         let to = resolved(&root, &entry.destination);
         if options.is_bind() || &*entry.kind == "bind" {
             found.push(same(to));
-        } else if &*entry.kind == "cgroup" {
-            let dirs = cgroups.iter().flat_map(|view| &view.v1);
-            found.extend(dirs.map(|v1| same(format!("{to}/{}", v1.dir))));
+        } else if &*entry.kind == "cgroup" && !v1.is_empty() {
+            found.extend(v1.iter().map(|v1| same(format!("{to}/{}", v1.dir))));
+        } else if is_cgroup(entry) && !has_own_cgroups && options.data.is_empty() {
+            // The host's mount, see cgroupfs.rs.
+            found.push(same(to));
         }
     }
     for path in &linux.masked_paths {
@@ -61,6 +66,10 @@ pub(crate) fn of_running(
     // Bound from the host where they can't be made.
     found.extend(devices::paths(&linux.devices).map(|path| same(resolved(&root, &path))));
     Ok(found)
+}
+
+fn is_cgroup(entry: &oci::Mount<'_>) -> bool {
+    matches!(&*entry.kind, "cgroup" | "cgroup2")
 }
 
 /// In the images the value is a name; here it is the place itself.
@@ -161,9 +170,12 @@ impl Mount {
                 found.extend(dirs);
                 self.make_point(is_covered, tree)?;
             }
-            What::New(_) | What::Cgroups(Cgroups::V2 { .. }) => {
+            What::Cgroups(Cgroups::V2 { new, bind, .. }) => {
+                let bound = bind.iter().filter(|_| new.is_none());
+                found.extend(bound.map(|host| (format!("/{}", self.to), path_of(host))));
                 self.make_point(is_covered, tree)?;
             }
+            What::New(_) => self.make_point(is_covered, tree)?,
             What::Remount { .. } => {}
         }
         Ok(())
