@@ -97,6 +97,8 @@ impl Arena {
             seconds: number(SECONDS, 2.0),
             limit: number(ROUNDS, 1e9) as u64,
             rounds: 0,
+            part: 0.0,
+            before_part: 0,
             lost: 0,
         }
     }
@@ -108,6 +110,8 @@ pub(crate) struct Race {
     seconds: f64,
     limit: u64,
     rounds: u64,
+    part: f64,
+    before_part: u64,
     /// In which the runtime refused.
     pub(crate) lost: u64,
 }
@@ -117,10 +121,13 @@ impl Race {
         self.goes_on_for(1.0)
     }
 
-    /// Until that part of its time is over.
+    /// Until that part of its time is over, but three rounds in each part.
     pub(crate) fn goes_on_for(&mut self, part: f64) -> bool {
+        if self.part != part {
+            (self.part, self.before_part) = (part, self.rounds);
+        }
         let is_over = self.begun.elapsed().as_secs_f64() > self.seconds * part;
-        let more = self.rounds < self.limit && (self.rounds < 3 || !is_over);
+        let more = self.rounds < self.limit && (self.rounds - self.before_part < 3 || !is_over);
         self.rounds += u64::from(more);
         more
     }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A process that `exec` brought into a container could be traced there before it had become the
-//! container's program: its memory written, its descriptors on the host opened.
+//! A process that `exec`, or `create` in a pod, brought into a container could be traced there before it
+//! had become the container's program: its memory written, its descriptors on the host opened.
 
 use std::fs;
 
-use super::arena::{Arena, exec};
+use super::arena::{Arena, delete, exec};
 use super::case::{Case, Outcome, Stop, vulnerable};
 use super::common::{Bundle, json};
 use super::racer;
@@ -12,7 +12,7 @@ use super::racer;
 pub(crate) const CASE: Case = Case {
     id: "CVE-2016-9962",
     who: "runc",
-    attack: "pid 1 opens memory and descriptors of what exec brings in",
+    attack: "pid 1 opens memory and descriptors of what exec and create bring in",
     run,
     // With that capability over the host's processes nothing can keep them from it.
     weaken: |weak| {
@@ -58,12 +58,31 @@ fn rounds(
     while found().is_empty() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
+    // Of a pod: it comes into the same pid namespace, and user namespace if there is one.
+    let mut other = Bundle::with_args(&["/bin/true"]);
+    other.config["linux"] = bundle.config["linux"].clone();
+    for map in ["uidMappings", "gidMappings"] {
+        other.config["linux"].as_object_mut().expect("linux").remove(map);
+    }
+    for namespace in other.config["linux"]["namespaces"].as_array_mut().expect("a list") {
+        if let Some(kind @ ("pid" | "user")) = namespace["type"].as_str() {
+            namespace["path"] = json!(format!("/proc/{}/ns/{kind}", bundle.pid()));
+        }
+    }
+    // Some runtimes join no user namespace without maps, and others none with them.
+    let joins = other.create().code == 0;
+    assert!(joins || bundle.config["linux"]["uidMappings"].is_array(), "the pod's other container");
     while race.goes_on_for(share) {
         exec(bundle, &[], &["true"]).ok();
+        if joins {
+            delete(&other);
+            other.create().ok();
+        }
         if let Some(line) = found().lines().find(|line| line.starts_with("process")) {
             return vulnerable(line);
         }
     }
-    super::arena::delete(bundle);
+    delete(&other);
+    delete(bundle);
     Ok(())
 }
