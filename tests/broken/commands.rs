@@ -229,12 +229,9 @@ pub(crate) fn lines() -> Vec<Case> {
             .says(
                 r#"linux.cgroupsPath: expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got "/docker/x" instead"#,
             ),
-        case("checkpoint")
-            .before(RUN)
-            .stays("running")
-            .command(&["checkpoint", "{ID}"])
-            .says("checkpoint: not supported yet (CRIU)"),
-        case("restore").command(&["restore", "{ID}"]).says("restore: not supported yet (CRIU)"),
+        case("restore without images")
+            .command(&["restore", "{ID}"])
+            .says(r#"restore: --image-path: open "checkpoint": ENOENT: no such file or directory"#),
         case("update with a size that is none")
             .command(&["update", "--memory", "lots", "{ID}"])
             .says(r#"invalid value "lots" for flag -memory: invalid size: 'lots'"#),
