@@ -227,7 +227,7 @@ fn everything() -> (Bundle, Allowed) {
     ] {
         bundle = bundle.add_mount(mount);
     }
-    bundle.set("/process/cwd", json!("/work/made/here"));
+    bundle.set("/process/cwd", json!("/srv/made/here"));
     bundle.set("/root/readonly", json!(false));
     bundle.set("/linux/sysctl", json!({"net.ipv4.ip_forward": "1", "kernel.shm_rmid_forced": "1"}));
     bundle
