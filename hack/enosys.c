@@ -66,10 +66,10 @@ int main(int argc, char **argv)
         return 2;
     }
     if (program != NULL) {
-        /* A runtime that knows nothing of it. Test programs may look what they have to do without. */
+        /* A runtime that knows nothing of it, under the name that was typed. Test programs may look what
+         * they have to do without. */
         unsetenv("ENOSYS");
         unsetenv("ENOSYS_PROGRAM");
-        argv[0] = (char *)program;
     } else {
         argv++;
         program = argv[0];
