@@ -23,6 +23,10 @@ pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Inf
     if plan.root_ids.is_some() && plan.entry.clone & namespace::USER.flag == 0 {
         plan.finish.limits.raise_own(me)?;
     }
+    if plan.entry.joins_user && plan.finish.parent_is_root {
+        // Root of that user namespace is there already, and may trace whatever comes in.
+        child::hide(me)?;
+    }
     // Host mounts visible, ids perhaps not mapped.
     let owes_pid = plan.born.owes_pid;
     namespace::enter(&plan.entry, owes_pid, plan.root_ids, link, me)?;
