@@ -20,6 +20,7 @@ pub(crate) fn update(globals: &Globals, update: &Update) -> Result<ExitCode> {
         Limits::Flags(resources) => change(&container, update, resources)?,
         Limits::File(path) => {
             let text = read(path)?;
+            let text = oci::spelled(&text).unwrap_or(text);
             let resources: Resources<'_> = oci::parse(&text).context(|| "--resources")?;
             change(&container, update, &resources)?;
         }

@@ -6,6 +6,7 @@
 
 mod linux;
 mod locate;
+mod names;
 mod process;
 mod resources;
 mod text;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Deserializer};
 
 pub(crate) use linux::*;
 pub(crate) use locate::parse;
+pub(crate) use names::spelled;
 pub(crate) use process::*;
 pub(crate) use resources::*;
 pub(crate) use text::Str;

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Property names in whatever case: Go's decoder takes them so, and files for `update --resources` are
+//! written so. In config.json the specification's spelling counts.
+
+use serde_json::{Map, Value};
+
+use super::{
+    BlockIo, Cpu, DeviceRule, HugepageLimit, InterfacePriority, Memory, Network, Pids, Resources,
+    ThrottleDevice, WeightDevice,
+};
+
+/// The text of a `linux.resources` with each known name as the specification spells it; None where
+/// nothing is to be changed, or where it is no JSON, of which the reader knows to say more.
+pub(crate) fn spelled(text: &str) -> Option<String> {
+    let mut value: Value = serde_json::from_str(text).ok()?;
+    let pattern = serde_json::to_value(all()).expect("plain data");
+    let changed = spell(&mut value, &pattern);
+    changed.then(|| value.to_string())
+}
+
+/// One of each.
+fn all() -> Resources<'static> {
+    let throttle = || vec![ThrottleDevice::default()];
+    Resources {
+        devices: vec![DeviceRule::default()],
+        memory: Some(Memory::default()),
+        cpu: Some(Cpu::default()),
+        pids: Some(Pids::default()),
+        block_io: Some(BlockIo {
+            weight_device: vec![WeightDevice::default()],
+            throttle_read_bps_device: throttle(),
+            throttle_write_bps_device: throttle(),
+            throttle_read_iops_device: throttle(),
+            throttle_write_iops_device: throttle(),
+            ..BlockIo::default()
+        }),
+        hugepage_limits: vec![HugepageLimit::default()],
+        network: Some(Network {
+            priorities: vec![InterfacePriority::default()],
+            ..Network::default()
+        }),
+        // Their names are the user's own.
+        rdma: std::collections::BTreeMap::new(),
+        unified: std::collections::BTreeMap::new(),
+    }
+}
+
+/// Whether a name had to be changed.
+fn spell(value: &mut Value, pattern: &Value) -> bool {
+    match (value, pattern) {
+        (Value::Object(object), Value::Object(names)) => spell_object(object, names),
+        (Value::Array(list), Value::Array(one)) if one.len() == 1 => {
+            list.iter_mut().fold(false, |changed, item| spell(item, &one[0]) || changed)
+        }
+        _ => false,
+    }
+}
+
+fn spell_object(object: &mut Map<String, Value>, names: &Map<String, Value>) -> bool {
+    let mut changed = false;
+    for (mut key, mut item) in std::mem::take(object) {
+        let known = names.iter().find(|(name, _)| name.eq_ignore_ascii_case(&key));
+        if let Some((name, pattern)) = known {
+            changed |= *name != key;
+            key.clone_from(name);
+            changed |= spell(&mut item, pattern);
+        }
+        // Of two spellings one counts; which, nobody should rely on.
+        object.insert(key, item);
+    }
+    changed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// runc's own suite writes such a file; its limits were dropped in silence.
+    #[test]
+    fn names_in_any_case_are_names() {
+        let text = r#"{"CPU": {"Cpus": "0-1", "SHARES": 7}, "BlockIO": {"WeightDevice": [{"Major": 8}]},
+            "HugepageLimits": [{"pagesize": "2MB"}], "Unified": {"Memory.High": "1"}, "other": 1}"#;
+        let spelled = spelled(text).unwrap();
+        let r: Resources<'_> = super::super::parse(&spelled).unwrap();
+        let cpu = r.cpu.unwrap();
+        assert_eq!((&*cpu.cpus, cpu.shares), ("0-1", Some(7)));
+        assert_eq!(r.block_io.unwrap().weight_device[0].major, 8);
+        assert_eq!(&*r.hugepage_limits[0].page_size, "2MB");
+        assert_eq!(r.unified.keys().map(|k| &**k).collect::<Vec<_>>(), ["Memory.High"]);
+    }
+
+    #[test]
+    fn what_is_spelled_right_stays_as_it_is() {
+        assert_eq!(
+            spelled(r#"{"cpu": {"shares": 1}, "pids": {"limit": 5}, "x": {"CPU": 1}}"#),
+            None
+        );
+        assert_eq!(spelled("{"), None);
+    }
+}
