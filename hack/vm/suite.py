@@ -150,8 +150,8 @@ def read_rust(text, result):
     """Counts the harness's lines; a test that printed SKIP has not passed. One test at a time prints."""
     counts = re.search(r"^test result: .*? (\d+) passed; (\d+) failed", text, re.M)
     if not counts:
-        result.failed += 1
-        return
+        # The CVE suite and the racing fuzzer have a harness of their own.
+        return read_tap(text, result)
     result.passed, result.failed = map(int, counts.groups())
     for part in re.split(r"^test (?=\S+ \.\.\. )", text, flags=re.M)[1:]:
         name = part.split(" ", 1)[0]

@@ -194,7 +194,7 @@ impl<'a> Fake<'a> {
         let exe = std::env::current_exe().expect("the test's path");
         let script = format!(
             "#!/bin/sh\n[ \"$1\" = swrk ] || exit 64\nexport FAKE_CRIU={dir} FAKE_CRIU_FD=$2\n\
-             exec 9>>{dir}/out\nexec {exe} --exact {TEST} --nocapture --test-threads=1 >&9 2>&9\n",
+             exec {exe} --exact {TEST} --nocapture --test-threads=1 >>{dir}/out 2>&1\n",
             dir = fake.dir().display(),
             exe = exe.display(),
         );
