@@ -9,7 +9,9 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
-use common::{Bundle, Value, can_run, cgroups_named, has, is_creel, is_rootless, json};
+use common::{
+    Bundle, Value, can_run, cgroups_named, has, is_cgroupfs, is_creel, is_root, is_rootless, json,
+};
 
 /// The container's file of that name, whichever hierarchy has it.
 fn file(bundle: &Bundle, names: &[&str]) -> Option<PathBuf> {
@@ -54,7 +56,7 @@ fn saved(bundle: &Bundle) -> Value {
 
 #[test]
 fn strict_devices_are_the_configs_alone() {
-    if !can_run() || !is_creel() {
+    if !is_root() || !is_creel() {
         return;
     }
     let script = "for d in null zero; do if : <>/dev/$d; then echo $d; fi; done 2>&1";
@@ -74,7 +76,7 @@ fn strict_devices_are_the_configs_alone() {
 
 #[test]
 fn update_keeps_what_it_changed_and_nothing_else() {
-    if !can_run() || !is_creel() || !has_controllers(&["pids", "cpu"]) {
+    if !is_root() || !is_creel() || !has_controllers(&["pids", "cpu"]) {
         return;
     }
     let bundle = sleeper().patch("/linux/resources/cpu", json!({"shares": 512}));
@@ -98,7 +100,7 @@ fn update_keeps_what_it_changed_and_nothing_else() {
 
 #[test]
 fn update_leaves_out_of_band_edits_alone() {
-    if !can_run() || !is_creel() || !has_controllers(&["pids", "cpu", "memory"]) {
+    if !can_run() || !is_cgroupfs() || !is_creel() || !has_controllers(&["pids", "cpu", "memory"]) {
         return;
     }
     let bundle = sleeper()
@@ -149,7 +151,7 @@ fn written(bundle: &Bundle, args: &[&str]) -> Vec<String> {
 
 #[test]
 fn update_writes_the_files_it_was_asked_for() {
-    if !can_run() || !is_creel() || !has_controllers(&["pids", "cpu", "memory"]) {
+    if !can_run() || !is_cgroupfs() || !is_creel() || !has_controllers(&["pids", "cpu", "memory"]) {
         return;
     }
     if !has("strace") {
@@ -510,7 +512,7 @@ const MANY: &str = "i=0; while [ $i -lt 999 ]; do sleep 1000 & i=$((i+1)); done;
 
 #[test]
 fn a_thousand_processes_are_killed_and_removed_without_a_sleep() {
-    if !can_run() || !is_creel() {
+    if !is_root() || !is_creel() {
         return;
     }
     for own_pids in [true, false] {
@@ -533,7 +535,7 @@ fn a_thousand_processes_are_killed_and_removed_without_a_sleep() {
 
 #[test]
 fn in_the_hosts_pid_namespace_no_process_outlives_the_container() {
-    if !can_run() {
+    if !is_root() {
         return;
     }
     let script = "sleep 1000 & sleep 1000 & wait";
@@ -558,7 +560,7 @@ fn in_the_hosts_pid_namespace_no_process_outlives_the_container() {
 
 #[test]
 fn frozen_cgroups_below_the_containers_hold_nobody_back() {
-    if !can_run() || !is_creel() {
+    if !is_root() || !is_creel() {
         return;
     }
     for own_pids in [true, false] {
@@ -631,7 +633,7 @@ fn with_view(script: &str, access: &str) -> Bundle {
 
 #[test]
 fn a_writable_view_in_its_own_namespaces_belongs_to_the_containers_root() {
-    if !can_run() || !is_creel() {
+    if !is_root() || !is_creel() {
         return;
     }
     if !is_v2() {
@@ -656,7 +658,7 @@ fn a_writable_view_in_its_own_namespaces_belongs_to_the_containers_root() {
 /// CVE-2023-25809: a read-only view of the host's cgroups is not writable, whoever is root inside.
 #[test]
 fn a_read_only_view_without_a_namespace_is_read_only() {
-    if !can_run() {
+    if !is_root() {
         return;
     }
     let script = "cd /sys/fs/cgroup; for f in cgroup.procs */cgroup.procs; do \
@@ -793,7 +795,7 @@ fn a_limit_above_that_of_the_cgroup_above_is_one_error() {
 
 #[test]
 fn below_a_frozen_cgroup_nothing_begins() {
-    if !can_run() || !is_creel() {
+    if !is_root() || !is_cgroupfs() || !is_creel() {
         return;
     }
     for (file, frozen, thawed) in
@@ -818,7 +820,7 @@ fn below_a_frozen_cgroup_nothing_begins() {
 
 #[test]
 fn a_cgroup_with_somebody_in_it_is_not_taken() {
-    if !can_run() || !is_creel() {
+    if !is_root() || !is_cgroupfs() || !is_creel() {
         return;
     }
     let first = sleeper().patch("/linux/cgroupsPath", json!("/creel-test-taken"));
@@ -835,7 +837,7 @@ fn a_cgroup_with_somebody_in_it_is_not_taken() {
 
 #[test]
 fn a_read_only_cgroup_filesystem_is_one_error() {
-    if !can_run() || !is_creel() {
+    if !is_root() || !is_creel() {
         return;
     }
     let bundle = sleeper();
@@ -889,7 +891,7 @@ fn unified_is_refused_by_its_key() {
 /// A nested manager moves init away and hands controllers down: exec goes to where init is.
 #[test]
 fn exec_follows_init_out_of_a_cgroup_that_takes_no_process() {
-    if !can_run() || !is_creel() {
+    if !is_root() || !is_creel() {
         return;
     }
     if !is_v2() {

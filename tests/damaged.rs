@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use common::{Bundle, is_creel, is_root, json};
+use common::{Bundle, cgroups_path, is_creel, is_root, json};
 
 /// A running container with a cgroup of its own name; None where there is nothing to test.
 fn running() -> Option<(Bundle, i32, PathBuf)> {
@@ -19,8 +19,7 @@ fn running() -> Option<(Bundle, i32, PathBuf)> {
         return None;
     }
     let mut bundle = Bundle::new("sleep 1000");
-    let path = format!("/{}", bundle.id());
-    bundle.set("/linux/cgroupsPath", json!(path));
+    bundle.set("/linux/cgroupsPath", json!(cgroups_path(bundle.id())));
     bundle.start_detached();
     let directory = bundle.state_root().join(bundle.id());
     let pid = bundle.pid();

@@ -36,7 +36,7 @@ fn is_read_only_view(held: &File) -> bool {
 
 #[test]
 fn a_descriptor_held_past_the_end_of_init_cannot_be_opened_for_writing() {
-    if !can_run() || !is_creel() {
+    if !is_root() || !is_creel() {
         return;
     }
     let bundle = Bundle::new("true");
