@@ -50,7 +50,11 @@ fn spell(value: &mut Value, pattern: &Value) -> bool {
     match (value, pattern) {
         (Value::Object(object), Value::Object(names)) => spell_object(object, names),
         (Value::Array(list), Value::Array(one)) if one.len() == 1 => {
-            list.iter_mut().fold(false, |changed, item| spell(item, &one[0]) || changed)
+            let mut changed = false;
+            for item in list {
+                changed |= spell(item, &one[0]);
+            }
+            changed
         }
         _ => false,
     }
