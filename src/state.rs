@@ -325,7 +325,7 @@ impl Container {
         }
         let process = process_of(Pid::from_raw(self.facts.pid))
             .context(|| format!("read /proc/{}/stat", self.facts.pid))?;
-        Ok(process.is_some_and(|p| p.start_time == self.facts.start_time && !p.is_dead))
+        Ok(process.is_some_and(|p| p.start_time == self.facts.start_time && !p.is_dead()))
     }
 
     /// A descriptor for init that cannot hit a stranger: opened first, then checked.
@@ -490,14 +490,20 @@ pub(crate) fn write_atomically(dir: &OwnedFd, name: &str, bytes: &[u8]) -> Resul
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ProcessFacts {
     pub start_time: u64,
+    /// `R`, `S`, `D` …
+    pub state: char,
+}
+
+impl ProcessFacts {
     /// Zombie or dead.
-    pub is_dead: bool,
+    pub(crate) fn is_dead(&self) -> bool {
+        matches!(self.state, 'Z' | 'X')
+    }
 }
 
 /// `R`, `S`, `D` …: what it is doing; None when it is gone.
 pub(crate) fn state_letter(pid: Pid) -> Option<char> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    text.rsplit_once(") ")?.1.chars().next()
+    process_of(pid).ok().flatten().map(|process| process.state)
 }
 
 /// None: no such process.
@@ -518,9 +524,9 @@ pub(crate) fn process_of(pid: Pid) -> Result<Option<ProcessFacts>, Errno> {
 fn parse_stat(text: &str) -> Option<ProcessFacts> {
     let (_, rest) = text.rsplit_once(") ")?;
     let mut fields = rest.split(' ');
-    let is_dead = matches!(fields.next()?, "Z" | "X");
+    let state = fields.next()?.chars().next()?;
     let start_time = fields.nth(18)?.parse().ok()?;
-    Some(ProcessFacts { start_time, is_dead })
+    Some(ProcessFacts { start_time, state })
 }
 
 #[cfg(test)]
@@ -542,7 +548,8 @@ mod tests {
     fn a_name_with_brackets_does_not_confuse_stat() {
         let line = "7 (a) Z (b) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
         let got = parse_stat(line).unwrap();
-        assert_eq!(got, ProcessFacts { start_time: 4242, is_dead: false });
+        assert_eq!(got, ProcessFacts { start_time: 4242, state: 'S' });
+        assert!(!got.is_dead());
         assert!(process_of(nix::unistd::getpid()).unwrap().is_some());
     }
 

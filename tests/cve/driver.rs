@@ -33,6 +33,33 @@ pub(crate) struct Options {
     pub(crate) weak: bool,
 }
 
+impl Options {
+    /// From the command line; `seconds` and `limit` are what counts without a word.
+    pub(crate) fn parse(args: &[String], seconds: f64, limit: Duration) -> Self {
+        let (real, weak) = (true, true);
+        let mut options =
+            Self { filter: None, seconds, rounds: None, limit, markdown: false, real, weak };
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            let mut number = || args.next().and_then(|text| text.parse::<f64>().ok());
+            match arg.as_str() {
+                "--seconds" => options.seconds = number().expect("--seconds N"),
+                "--rounds" => options.rounds = Some(number().expect("--rounds N") as u64),
+                "--limit" => {
+                    options.limit = Duration::from_secs_f64(number().expect("--limit N"));
+                }
+                "--no-weak" => options.weak = false,
+                "--only-weak" => options.real = false,
+                "--markdown" => options.markdown = true,
+                // Options of the other test programs, which cargo hands to all.
+                option if option.starts_with('-') => {}
+                text => options.filter = Some(text.to_owned()),
+            }
+        }
+        options
+    }
+}
+
 enum Ending {
     Safe(String),
     Vulnerable(String),

@@ -130,41 +130,17 @@ fn probe(_: &arena::Arena) -> case::Outcome {
 }
 
 fn outside(args: &[String]) -> ExitCode {
-    let mut options = driver::Options {
-        filter: None,
-        seconds: 2.0,
-        rounds: None,
-        limit: Duration::from_secs(60),
-        markdown: false,
-        real: true,
-        weak: true,
-    };
-    let mut args = args.iter();
-    while let Some(arg) = args.next() {
-        let mut number = || args.next().and_then(|text| text.parse::<f64>().ok());
-        match arg.as_str() {
-            "--seconds" => options.seconds = number().expect("--seconds N"),
-            "--rounds" => options.rounds = Some(number().expect("--rounds N") as u64),
-            "--limit" => {
-                options.limit = Duration::from_secs_f64(number().expect("--limit N"));
-            }
-            "--no-weak" => options.weak = false,
-            "--only-weak" => options.real = false,
-            "--markdown" => options.markdown = true,
-            "--list" => {
-                for case in CASES {
-                    println!("{}\t{}\t{}", case.id, case.who, case.attack);
-                }
-                return ExitCode::SUCCESS;
-            }
-            "--help" => {
-                print!("{HELP}");
-                return ExitCode::SUCCESS;
-            }
-            // Options of the other test programs, which cargo hands to all.
-            option if option.starts_with('-') => {}
-            text => options.filter = Some(text.to_owned()),
+    let has = |option| args.iter().any(|arg| arg == option);
+    if has("--list") {
+        for case in CASES {
+            println!("{}\t{}\t{}", case.id, case.who, case.attack);
         }
+        return ExitCode::SUCCESS;
     }
+    if has("--help") {
+        print!("{HELP}");
+        return ExitCode::SUCCESS;
+    }
+    let options = driver::Options::parse(args, 2.0, Duration::from_secs(60));
     driver::run(CASES, &options)
 }

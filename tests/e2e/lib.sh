@@ -250,6 +250,25 @@ blob() { # DIR FILE: moves the file to its place, prints its digest
   echo "$sum"
 }
 
+# Podman's configuration in $E2E_DIR, with the snippet of the documentation: $WRAPPER as a runtime by name,
+# whose errors Podman reads as JSON. Standard input: what its storage has.
+podman_config() {
+  cat >"$E2E_DIR/containers.conf" <<TOML
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+[engine]
+runtime = "creel"
+runtime_supports_json = ["creel"]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+network_cmd_path = ""
+[engine.runtimes]
+creel = ["$WRAPPER"]
+TOML
+  { echo "[storage]"; cat; } >"$E2E_DIR/storage.conf"
+  echo '{"default":[{"type":"insecureAcceptAnything"}]}' >"$E2E_DIR/policy.json"
+}
+
 # recorder FILE LOG: a program that notes each call and becomes the runtime. The tests use it as
 # the runtime, so that they can tell which commands a manager really gave.
 recorder() {

@@ -40,23 +40,9 @@ user_of_the_sandbox() {
   mount --bind "$RUNTIME" "$E2E_DIR/bin/runtime"
 }
 
-cat >"$E2E_DIR/containers.conf" <<TOML
-[containers]
-default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
-[engine]
-runtime = "creel"
-runtime_supports_json = ["creel"]
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-network_cmd_path = ""
-[engine.runtimes]
-creel = ["$WRAPPER"]
-TOML
-cat >"$E2E_DIR/storage.conf" <<TOML
-[storage]
+podman_config <<TOML
 driver = "vfs"
 TOML
-echo '{"default":[{"type":"insecureAcceptAnything"}]}' >"$E2E_DIR/policy.json"
 
 GROUPS_OF=--clear-groups
 user() {

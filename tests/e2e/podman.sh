@@ -19,26 +19,11 @@ CALLS=$E2E_DIR/calls
 WRAPPER=$E2E_DIR/bin/creel      # stands for RUNTIME and notes the calls
 IMAGE=localhost/e2e/busybox
 
-# The snippet of the documentation: a runtime by name, whose errors Podman reads as JSON.
-cat >"$E2E_DIR/containers.conf" <<TOML
-[containers]
-default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
-[engine]
-runtime = "creel"
-runtime_supports_json = ["creel"]
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-network_cmd_path = ""
-[engine.runtimes]
-creel = ["$WRAPPER"]
-TOML
-cat >"$E2E_DIR/storage.conf" <<TOML
-[storage]
+podman_config <<TOML
 driver = "overlay"
 graphroot = "$E2E_DIR/graph"
 runroot = "/run/e2e-storage"
 TOML
-echo '{"default":[{"type":"insecureAcceptAnything"}]}' >"$E2E_DIR/policy.json"
 export CONTAINERS_CONF=$E2E_DIR/containers.conf CONTAINERS_STORAGE_CONF=$E2E_DIR/storage.conf
 export TMPDIR=$E2E_DIR
 

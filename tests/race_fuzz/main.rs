@@ -54,30 +54,10 @@ fn main() -> ExitCode {
 }
 
 fn outside(args: &[String]) -> ExitCode {
-    let mut options = driver::Options {
-        filter: None,
-        seconds: 5.0,
-        rounds: None,
-        limit: Duration::from_secs(120),
-        markdown: false,
-        real: true,
-        weak: true,
-    };
-    let mut args = args.iter();
-    while let Some(arg) = args.next() {
-        let mut number = || args.next().and_then(|text| text.parse::<f64>().ok());
-        match arg.as_str() {
-            "--seconds" => options.seconds = number().expect("--seconds N"),
-            "--rounds" => options.rounds = Some(number().expect("--rounds N") as u64),
-            "--no-weak" => options.weak = false,
-            "--list" => {
-                println!("{}", fuzz::CASE.id);
-                return ExitCode::SUCCESS;
-            }
-            // Options of the other test programs, which cargo hands to all.
-            option if option.starts_with('-') => {}
-            text => options.filter = Some(text.to_owned()),
-        }
+    if args.iter().any(|arg| arg == "--list") {
+        println!("{}", fuzz::CASE.id);
+        return ExitCode::SUCCESS;
     }
+    let options = driver::Options::parse(args, 5.0, Duration::from_secs(120));
     driver::run(CASES, &options)
 }

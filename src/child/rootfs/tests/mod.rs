@@ -59,8 +59,12 @@ impl Bundle {
     }
 
     fn plan_with(&self, properties: &str, change: impl FnOnce(&mut Request<'_>)) -> Result<Rootfs> {
-        let text = format!(r#"{{"root": {{"path": "root"}}, {properties}}}"#);
-        let spec: oci::Spec<'_> = oci::parse(&text).expect("valid JSON");
+        self.plan_text(&format!(r#"{{"root": {{"path": "root"}}, {properties}}}"#), change)
+    }
+
+    /// Of a whole config.
+    fn plan_text(&self, text: &str, change: impl FnOnce(&mut Request<'_>)) -> Result<Rootfs> {
+        let spec: oci::Spec<'_> = oci::parse(text).expect("valid JSON");
         let root = HostRoot::open(&spec, &self.0)?;
         let mut request = Request {
             bundle: &self.0,

@@ -208,21 +208,7 @@ fn read_only_root_stays_writable_in_its_mounts() {
         r#"{{"root": {{"path": "root", "readonly": true}}, {}}}"#,
         with_mounts(&[PROC, DEV, r#"{"destination": "/t", "type": "tmpfs"}"#])
     );
-    let spec: oci::Spec<'_> = oci::parse(&text).unwrap();
-    let request = Request {
-        bundle: &bundle.0,
-        root: &HostRoot::open(&spec, &bundle.0).unwrap(),
-        new_user_namespace: false,
-        joined_user_namespace: None,
-        new_cgroup_namespace: false,
-        mount_namespace: true,
-        no_pivot: false,
-        cgroups: CgroupView::default(),
-        uid_map: &[],
-        gid_map: &[],
-        extra_mounts: &[],
-    };
-    let rootfs = Rootfs::plan(&spec, &request).unwrap();
+    let rootfs = bundle.plan_text(&text, |_| {}).unwrap();
     if !is_root() {
         return;
     }
