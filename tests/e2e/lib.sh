@@ -250,21 +250,19 @@ blob() { # DIR FILE: moves the file to its place, prints its digest
   echo "$sum"
 }
 
-# Podman's configuration in $E2E_DIR, with the snippet of the documentation: $WRAPPER as a runtime by name,
-# whose errors Podman reads as JSON. Standard input: what its storage has.
+# snippet NAME: that block of docs/managers.md, with $WRAPPER where it has creel's path.
+snippet() {
+  awk -v mark="<!-- snippet: $1 -->" '$0 == mark { here = 1 } here && /^```/ { if (inside++) exit; next } inside' \
+    "$ROOT/docs/managers.md" | sed "s|/usr/local/sbin/creel|$WRAPPER|" | grep .
+}
+
+# Podman's configuration in $E2E_DIR: the documentation's snippet, and what the sandbox needs.
+# Standard input: what its storage has.
 podman_config() {
-  cat >"$E2E_DIR/containers.conf" <<TOML
-[containers]
-default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
-[engine]
-runtime = "creel"
-runtime_supports_json = ["creel"]
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-network_cmd_path = ""
-[engine.runtimes]
-creel = ["$WRAPPER"]
-TOML
+  {
+    printf '%s\n' '[containers]' 'default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]'
+    snippet podman | sed '/^\[engine\]$/a cgroup_manager = "cgroupfs"\nevents_logger = "file"'
+  } >"$E2E_DIR/containers.conf"
   { echo "[storage]"; cat; } >"$E2E_DIR/storage.conf"
   echo '{"default":[{"type":"insecureAcceptAnything"}]}' >"$E2E_DIR/policy.json"
 }
