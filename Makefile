@@ -74,8 +74,8 @@ bench-seccomp: build ## seccomp: compiling Docker's profile, loading it, living 
 	cargo test --release --locked --bin creel -- --ignored --nocapture seccomp::tests::measure
 	python3 hack/bench/seccomp.py --creel $(CREEL) $(BENCH)
 
-fuzz: ## ten minutes of seccomp profiles for each target of fuzz/; FUZZ_SECONDS=
-	hack/fuzz.sh $(or $(FUZZ_SECONDS),600)
+fuzz: ## the targets of fuzz/, ten minutes each; FUZZ_SECONDS=, FUZZ_TARGETS=, FUZZ_CORPUS=
+	hack/fuzz.sh $(or $(FUZZ_SECONDS),600) $(FUZZ_TARGETS)
 
 clean: ## remove what was built
 	cargo clean

@@ -43,6 +43,13 @@ else
     limit=$((${TEST_UNTIL:-$(date +%s) + 3600} - $(date +%s)))
     ring "virtual machine, the short pass (systemd, all of cgroup v2)" timeout "$limit" hack/vm/vm test --short
 fi
+if ! cargo +nightly fuzz --version >/dev/null 2>&1; then
+    skip "fuzzing" "no nightly compiler with cargo-fuzz; the seeds have run as unit tests"
+elif [ -n "${TEST_UNTIL:-}" ] && [ "$(date +%s)" -gt $((TEST_UNTIL - 300)) ]; then
+    skip "fuzzing" "less than five minutes are left of this run's time"
+else
+    ring "fuzzing, five seconds a target" hack/fuzz.sh 5
+fi
 skip "older kernels" "make test-enosys reruns these rings without newer system calls; six times as long"
 printf "\n== rings$report\n"
 echo "$passed passed, $failed failed, $skipped skipped"

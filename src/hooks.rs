@@ -283,7 +283,7 @@ fn collect(pipe: &mut Option<impl Read>, is_ready: bool, into: &mut Vec<u8>) {
 }
 
 /// What the hook wrote, as part of the one line: line ends are shown as they are written in C.
-fn said(stream: &str, bytes: &[u8]) -> String {
+pub(crate) fn said(stream: &str, bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     match text.trim() {
         "" => String::new(),

@@ -9,6 +9,8 @@ mod cli;
 mod commands;
 mod criu;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod hooks;
 mod json;
 mod limits;
@@ -31,6 +33,7 @@ mod sys;
 mod testing;
 mod time;
 
+#[cfg(not(fuzzing))]
 #[global_allocator]
 static ALLOCATOR: sys::alloc::Arena = sys::alloc::Arena::new();
 

@@ -175,6 +175,15 @@ pub(crate) fn orphaned_config(root: &Path, id: &str) -> Option<String> {
     std::fs::read_to_string(root.join(id).join(CONFIG)).ok()
 }
 
+/// Facts as any creel up to this one has written them, or why they cannot be understood.
+pub(crate) fn parse(text: &str) -> Result<Facts, String> {
+    let facts: Facts = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    match facts.version {
+        0..=VERSION => Ok(facts),
+        version => Err(format!("format {version} is newer than this creel")),
+    }
+}
+
 impl Container {
     /// Makes the directory and writes the first facts: from here on a killed `create` can be cleared.
     /// `check` says whether what the facts name is free, before they name it.
@@ -223,11 +232,7 @@ impl Container {
             }
             Err(errno) => return Err(errno).context(|| format!("read {:?}", path.join(STATE))),
         };
-        let facts: Facts = serde_json::from_str(&text).map_err(|e| damaged(&path, &e))?;
-        if facts.version > VERSION {
-            let version = facts.version;
-            return Err(damaged(&path, &format!("format {version} is newer than this creel")));
-        }
+        let facts = parse(&text).map_err(|why| damaged(&path, &why))?;
         Ok(Self { facts, path, dir })
     }
 
@@ -521,7 +526,7 @@ pub(crate) fn process_of(pid: Pid) -> Result<Option<ProcessFacts>, Errno> {
 }
 
 /// Fields 3 and 22; the name in field 2 may hold anything, so count from its closing bracket.
-fn parse_stat(text: &str) -> Option<ProcessFacts> {
+pub(crate) fn parse_stat(text: &str) -> Option<ProcessFacts> {
     let (_, rest) = text.rsplit_once(") ")?;
     let mut fields = rest.split(' ');
     let state = fields.next()?.chars().next()?;

@@ -181,7 +181,7 @@ fn tag(ask: Ask) -> u8 {
     }
 }
 
-fn decode(message: &[u8], fd: Option<OwnedFd>) -> Result<Message> {
+pub(crate) fn decode(message: &[u8], fd: Option<OwnedFd>) -> Result<Message> {
     let garbled = || Error::text("a message from the container's init is garbled");
     Ok(match (message[0], fd) {
         (MAP, None) => Message::Ask(Ask::Map),

@@ -5,4 +5,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|text: &str| creel_fuzz::seccomp_profile(text));
+fuzz_target!(|text: &str| creel_fuzz::fuzz::seccomp_profile(text));

@@ -83,7 +83,7 @@ impl Rule {
 }
 
 fuzz_target!(|profile: Profile| {
-    let names = creel_fuzz::system_calls();
+    let names = creel_fuzz::fuzz::system_calls();
     let default = ACTIONS[usize::from(profile.default) % (ACTIONS.len() - 1)]
         .replace("action", "defaultAction")
         .replace("errnoRet", "defaultErrnoRet");
@@ -92,7 +92,7 @@ fuzz_target!(|profile: Profile| {
         .map(|at| format!(r#""SCMP_ARCH_{}""#, ARCHS[at]))
         .collect();
     let rules: Vec<_> = profile.rules.iter().map(|rule| rule.json(&names)).collect();
-    creel_fuzz::seccomp_profile(&format!(
+    creel_fuzz::fuzz::seccomp_profile(&format!(
         r#"{{{default},"architectures":[{}],"listenerPath":"/agent","syscalls":[{}]}}"#,
         archs.join(","),
         rules.join(",")

@@ -267,7 +267,7 @@ fn own_unified(own: &str) -> Option<String> {
     own.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl Hierarchies {
     /// v2 alone with these controllers, the caller in `/user/session`.
     pub(crate) fn test_v2(controllers: &[&str]) -> Self {

@@ -11,6 +11,8 @@ mod device_program;
 mod devices;
 mod dir;
 mod freezer;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod hierarchy;
 mod hugetlb;
 mod io;

@@ -204,6 +204,10 @@ fn place(host: &Hierarchies, request: &Request<'_>, unit: Option<Inner>) -> Resu
     if inner == Inner::Absolute(String::new()) {
         bail!("linux.cgroupsPath: {:?} is the root cgroup", request.cgroups_path);
     }
+    if inner == Inner::Relative(String::new()) {
+        // Whatever is killed, frozen or removed with the container would be the caller's.
+        bail!("linux.cgroupsPath: {:?} is the caller's own cgroup", request.cgroups_path);
+    }
     let hybrid = !host.is_unified();
     let lenient = !is_units && request.rootless && request.cgroups_path.is_empty();
     if !lenient {
@@ -332,5 +336,18 @@ mod tests {
             CgroupPlan::new(&host, &request("/..", None)).unwrap_err().to_string(),
             r#"linux.cgroupsPath: "/.." is the root cgroup"#
         );
+    }
+
+    /// Found by fuzzing: `delete --force` would have killed the caller and whoever is with it.
+    #[test]
+    fn the_callers_own_cgroup_is_refused() {
+        for host in [Hierarchies::test_v2(&[]), Hierarchies::test_v1(&["devices"])] {
+            for path in [".", "..", "a/..", "./."] {
+                assert_eq!(
+                    CgroupPlan::new(&host, &request(path, None)).unwrap_err().to_string(),
+                    format!("linux.cgroupsPath: {path:?} is the caller's own cgroup")
+                );
+            }
+        }
     }
 }

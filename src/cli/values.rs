@@ -217,6 +217,20 @@ pub(crate) fn sub_cgroups(values: &[String]) -> Result<Vec<(String, String)>> {
     Ok(pairs)
 }
 
+/// For the fuzz targets: each reader takes any text.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(text: &str) {
+    if let Ok(bytes) = memory_size(text) {
+        assert!(bytes >= -1, "{text:?}: {bytes}");
+    }
+    drop(duration(text));
+    if let Ok(number) = signal(text) {
+        assert!((0..=64).contains(&number), "{text:?}: {number}");
+    }
+    drop((container_id(text), numeric_id("uid", text), user(text)));
+    drop(sub_cgroups(&[text.to_owned()]));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

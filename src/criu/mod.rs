@@ -150,3 +150,10 @@ fn warn_rootless(command: &str) {
         crate::log::warn(&format!("{command} is untested with rootless containers"));
     }
 }
+
+/// For the fuzz targets: a message of CRIU's ends, whatever is in it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let mut fields = wire::Fields::new(bytes);
+    assert!(fields.by_ref().count() <= bytes.len());
+}

@@ -12,7 +12,7 @@ pub(crate) fn args() -> &'static [OsString] {
     ARGS.get().map_or(&[], Vec::as_slice)
 }
 
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 mod start {
     use std::ffi::{CStr, OsStr, c_char, c_int};
     use std::os::unix::ffi::OsStrExt;

@@ -23,7 +23,7 @@ use crate::bail;
 use crate::error::{Context, Error, Result};
 use crate::oci::Map;
 use manager::{Manager, NotStarted};
-use name::Name;
+pub(super) use name::Name;
 #[cfg(test)]
 pub(crate) use property::shown;
 pub(crate) use property::{NO_LIMIT, Property, last, number, numbers, property};
@@ -213,4 +213,14 @@ pub(super) fn check_host(is_unified: bool, is_user: bool) -> Result<()> {
         bail!("{FLAG}: cannot use rootless systemd cgroups manager on cgroup v1");
     }
     Ok(())
+}
+
+/// For the fuzz targets: whatever comes from a bus is a message, or an error.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(bytes: &[u8]) {
+    if let Ok(Some(length)) = dbus::length(bytes)
+        && let Some(whole) = bytes.get(..length)
+    {
+        drop(dbus::parse(whole));
+    }
 }

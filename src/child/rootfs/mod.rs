@@ -9,6 +9,8 @@ mod cgroupfs;
 mod copyup;
 mod devices;
 mod external;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod idmap;
 mod lockdown;
 mod mapper;

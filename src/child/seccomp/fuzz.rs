@@ -90,11 +90,11 @@ mod tests {
     #[test]
     fn the_seeds_are_profiles_that_pass() {
         for seed in [
-            include_str!("../../../fuzz/seeds/docker.json"),
-            include_str!("../../../fuzz/seeds/containerd.json"),
-            include_str!("../../../fuzz/seeds/podman.json"),
-            include_str!("../../../fuzz/seeds/notify.json"),
-            include_str!("../../../fuzz/seeds/arguments.json"),
+            include_str!("../../../fuzz/seeds/seccomp_profile/docker.json"),
+            include_str!("../../../fuzz/seeds/seccomp_profile/containerd.json"),
+            include_str!("../../../fuzz/seeds/seccomp_profile/podman.json"),
+            include_str!("../../../fuzz/seeds/seccomp_profile/notify.json"),
+            include_str!("../../../fuzz/seeds/seccomp_profile/arguments.json"),
         ] {
             assert!(serde_json::from_str::<oci::Seccomp<'_>>(seed).is_ok(), "{seed}");
             profile(seed);
