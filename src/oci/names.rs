@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Property names in whatever case: Go's decoder takes them so, and files for `update --resources` are
-//! written so. In config.json the specification's spelling counts.
+//! written so. In config.json the specification's spelling counts, and in `linux.resources` Go's own
+//! beside it (`resources.rs`).
 
 use serde_json::{Map, Value};
 
@@ -13,9 +14,13 @@ use super::{
 /// nothing is to be changed, or where it is no JSON, of which the reader knows to say more.
 pub(crate) fn spelled(text: &str) -> Option<String> {
     let mut value: Value = serde_json::from_str(text).ok()?;
+    spell_resources(&mut value).then(|| value.to_string())
+}
+
+/// The same for one that is decoded already; whether a name had to be changed.
+pub(super) fn spell_resources(resources: &mut Value) -> bool {
     let pattern = serde_json::to_value(all()).expect("plain data");
-    let changed = spell(&mut value, &pattern);
-    changed.then(|| value.to_string())
+    spell(resources, &pattern)
 }
 
 /// One of each.
@@ -91,6 +96,30 @@ mod tests {
         assert_eq!(r.block_io.unwrap().weight_device[0].major, 8);
         assert_eq!(&*r.hugepage_limits[0].page_size, "2MB");
         assert_eq!(r.unified.keys().map(|k| &**k).collect::<Vec<_>>(), ["Memory.High"]);
+    }
+
+    /// runc's suite has `CPU` in config.json, which was ignored there.
+    #[test]
+    fn gos_own_names_count_in_config_json() {
+        fn capital(value: &Value) -> Value {
+            match value {
+                Value::Object(members) => members
+                    .iter()
+                    .map(|(key, item)| (key[..1].to_uppercase() + &key[1..], capital(item)))
+                    .collect(),
+                Value::Array(list) => list.iter().map(capital).collect(),
+                other => other.clone(),
+            }
+        }
+        let mut all = all();
+        all.hugepage_limits[0].page_size = "2MB".into();
+        all.memory.as_mut().unwrap().kernel_tcp = Some(1);
+        all.cpu.as_mut().unwrap().shares = Some(2);
+        let plain = serde_json::to_value(&all).unwrap();
+        let text = capital(&plain).to_string().replace("\"Cpu\"", "\"CPU\"");
+        let got: Resources<'_> = super::super::parse(&text).unwrap();
+        assert_eq!(serde_json::to_value(got).unwrap(), plain);
+        assert!(text.contains("ThrottleReadIOPSDevice") && text.contains("\"CPU\""), "{text}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Resources;
+use super::names::spell_resources;
 use crate::error::{Context, Result};
 
 /// The part of config.json that `update` can change, as far as it was asked to.
@@ -42,6 +43,10 @@ impl<'a> Changes<'a> {
         let mut config: Value = serde_json::from_str(config)
             .map_err(|e| crate::error::Error::text(e.to_string()))
             .context(doing)?;
+        // Else a name in Go's spelling would be there twice.
+        if let Some(resources) = config.pointer_mut("/linux/resources") {
+            spell_resources(resources);
+        }
         lay(&mut config, serde_json::to_value(self).expect("plain data"));
         Ok(config.to_string())
     }
@@ -120,8 +125,7 @@ fn is_nothing(value: &Value) -> bool {
 
 /// Limits of the same device, page size or interface.
 fn is_same(a: &Value, b: &Value) -> bool {
-    let page = |v: &Value| v.get("pageSize").or_else(|| v.get("pagesize")).cloned();
-    ["major", "minor", "name"].iter().all(|key| a.get(key) == b.get(key)) && page(a) == page(b)
+    ["major", "minor", "name", "pageSize"].iter().all(|key| a.get(key) == b.get(key))
 }
 
 #[cfg(test)]
@@ -148,6 +152,15 @@ mod tests {
             "pids": {"limit": 0}, "unified": {"memory.high": "5"},
             "devices": [{"allow": false, "access": "rwm"}]}}}"#;
         assert_eq!(over(config, update), serde_json::from_str::<Value>(want).unwrap());
+    }
+
+    /// Both spellings side by side would be refused when the config is read again.
+    #[test]
+    fn names_in_gos_spelling_are_found_again() {
+        let config = r#"{"linux": {"resources": {"CPU": {"Cpus": "0", "Shares": 7}}}}"#;
+        let want = r#"{"linux": {"resources": {"cpu": {"cpus": "1", "shares": 7}}}}"#;
+        let got = over(config, r#"{"cpu": {"cpus": "1"}}"#);
+        assert_eq!(got, serde_json::from_str::<Value>(want).unwrap());
     }
 
     #[test]
