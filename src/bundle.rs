@@ -15,28 +15,29 @@ pub(crate) struct Bundle {
 }
 
 impl Bundle {
-    /// Reads `dir`/config.json. The directory becomes absolute, as the state reports it.
+    /// Reads `dir`/config.json, or the file that is to be in its place (`--config`). The directory becomes
+    /// absolute, as the state reports it.
     ///
     /// # Errors
     /// A missing or unreadable config.json.
-    pub(crate) fn open(dir: &Path) -> Result<Self> {
+    pub(crate) fn open(dir: &Path, config: Option<&Path>) -> Result<Self> {
         let dir = absolute(dir)?;
         if !dir.is_dir() {
             std::fs::metadata(&dir).context(|| format!("open bundle {dir:?}"))?;
             bail!("open bundle {dir:?}: ENOTDIR: not a directory");
         }
-        let path = dir.join("config.json");
-        let config = match std::fs::read(&path) {
+        let path = config.map_or_else(|| dir.join("config.json"), Path::to_owned);
+        let text = match std::fs::read(&path) {
             Ok(bytes) => String::from_utf8(bytes)
                 .map_err(|_| Error::text(format!("read {path:?}: not UTF-8 text")))?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && config.is_none() => {
                 bail!(
                     "JSON specification file config.json not found in {dir:?}: ENOENT: no such file or directory"
                 )
             }
             Err(error) => return Err(error).context(|| format!("read {path:?}")),
         };
-        Ok(Self { dir, config })
+        Ok(Self { dir, config: text })
     }
 
     /// The config, typed.

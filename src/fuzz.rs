@@ -46,7 +46,7 @@ pub fn config(text: &str) {
         no_pivot: false,
         no_new_keyring: false,
         fds: Fds::default(),
-        systemd_cgroup: false,
+        cgroup_manager: crate::cgroup::Manager::Fs,
         rootless: Some(false),
         console: None,
         waits_for_start: true,

@@ -3,10 +3,14 @@
 //! prestart, createRuntime, poststart and poststop run in the parent, createContainer and
 //! startContainer in the clone. Output is captured and shown when a hook fails.
 
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -14,6 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use crate::annotations::HOOKS_OUTPUT;
 use crate::bail;
 use crate::error::{Context, Error, Result};
 use crate::{log, oci};
@@ -60,7 +65,13 @@ pub(crate) struct Hook {
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Hooks {
     lists: [Vec<Hook>; 6],
+    /// Standard output and error, where they are not captured.
+    output: Output,
 }
+
+/// `run.oci.hooks.stdout` and `run.oci.hooks.stderr`: opened before the clone, which runs some of the
+/// hooks and cannot reach them later.
+type Output = [Option<Rc<(PathBuf, File)>>; 2];
 
 impl Hooks {
     /// # Errors
@@ -84,6 +95,33 @@ impl Hooks {
         Ok(planned)
     }
 
+    /// Opens the files that the annotations name, if there is a hook to write to them. Relative paths
+    /// are of the bundle.
+    pub(crate) fn write_to<'a>(
+        &mut self,
+        bundle: &Path,
+        named: impl Fn(&str) -> Option<&'a str>,
+    ) -> Result<()> {
+        if self.lists.iter().all(Vec::is_empty) {
+            return Ok(());
+        }
+        for (output, name) in self.output.iter_mut().zip(HOOKS_OUTPUT) {
+            let Some(path) = named(name) else { continue };
+            let path = bundle.join(path);
+            let mut options = OpenOptions::new();
+            let file = options.create(true).append(true).mode(0o600).open(&path);
+            let file = file.context(|| format!("annotations[{name}]: open {path:?}"))?;
+            *output = Some(Rc::new((path, file)));
+        }
+        Ok(())
+    }
+
+    /// The descriptors of those files; -1 for one that is not there.
+    pub(crate) fn output_numbers(&self) -> [RawFd; 2] {
+        let number = |file: &Rc<(PathBuf, File)>| crate::sys::fd::number(file.1.as_fd());
+        [0, 1].map(|i| self.output[i].as_ref().map_or(-1, number))
+    }
+
     pub(crate) fn at(&self, point: Point) -> &[Hook] {
         &self.lists[point as usize]
     }
@@ -96,7 +134,7 @@ impl Hooks {
     pub(crate) fn run(&self, point: Point, state: &str, env: &DefaultEnv<'_>) -> Result<()> {
         for (i, hook) in self.at(point).iter().enumerate() {
             let begun = Instant::now();
-            hook.run(state, env).context(|| hook.clause(point, i))?;
+            hook.run(state, env, &self.output).context(|| hook.clause(point, i))?;
             log::debug(|| format!("{} hook #{i}: {:?}", point.name(), begun.elapsed()));
         }
         Ok(())
@@ -105,7 +143,7 @@ impl Hooks {
     /// Runs every poststop hook; a failure is a warning (runtime.md#lifecycle, step 13).
     pub(crate) fn run_poststop(&self, state: &str) {
         for (i, hook) in self.at(Point::Poststop).iter().enumerate() {
-            if let Err(error) = hook.run(state, &DefaultEnv::Own) {
+            if let Err(error) = hook.run(state, &DefaultEnv::Own, &self.output) {
                 log::warn(&format!("{}: {error}", hook.clause(Point::Poststop, i)));
             }
         }
@@ -150,8 +188,8 @@ impl Hook {
         format!("error running {} hook #{i}: {:?}", point.name(), self.path)
     }
 
-    fn run(&self, state: &str, env: &DefaultEnv<'_>) -> Result<()> {
-        let mut child = self.command(env).spawn()?;
+    fn run(&self, state: &str, env: &DefaultEnv<'_>, files: &Output) -> Result<()> {
+        let mut child = self.command(env, files)?.spawn()?;
         let mut output = [Vec::new(), Vec::new()];
         let done = self.converse(&mut child, state.as_bytes(), &mut output);
         if done.is_err() {
@@ -164,13 +202,16 @@ impl Hook {
             Ok(()) if status.success() => return Ok(()),
             Ok(()) => describe(status),
         };
-        for (stream, bytes) in ["stdout", "stderr"].into_iter().zip(&output) {
-            failure.push_str(&said(stream, bytes));
+        for ((stream, bytes), file) in ["stdout", "stderr"].into_iter().zip(&output).zip(files) {
+            failure.push_str(&match file {
+                Some(file) => format!(", {stream} is in {:?}", file.0),
+                None => said(stream, bytes),
+            });
         }
         Err(Error::text(failure))
     }
 
-    fn command(&self, env: &DefaultEnv<'_>) -> Command {
+    fn command(&self, env: &DefaultEnv<'_>, files: &Output) -> Result<Command> {
         let mut command = Command::new(&self.path);
         if let Some((first, rest)) = self.args.split_first() {
             command.arg0(first).args(rest);
@@ -185,12 +226,12 @@ impl Hook {
                 command.env_clear().envs(pairs);
             }
         }
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
-        command
+        let [stdout, stderr] = files.each_ref().map(|file| match file {
+            Some(file) => file.1.try_clone().map(Stdio::from),
+            None => Ok(Stdio::piped()),
+        });
+        command.stdin(Stdio::piped()).stdout(stdout?).stderr(stderr?).process_group(0);
+        Ok(command)
     }
 
     /// Feeds the state, collects the output, until both output pipes close or time is up. A hook that
@@ -343,6 +384,28 @@ mod tests {
             run(sh).unwrap_err().to_string(),
             "error running prestart hook #0: \"/bin/sh\": exit status 3, stdout: {\"id\":\"x\"}, stderr: no\\nno"
         );
+    }
+
+    #[test]
+    fn output_goes_to_the_files_that_the_annotations_name() {
+        let dir = std::env::temp_dir().join(format!("creel-hooks-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let sh = r#"{"poststart":[{"path":"/bin/sh","args":["sh","-c","echo out; echo err >&2; exit 3"]}]}"#;
+        let mut hooks = hooks(sh).unwrap();
+        let named = |name: &str| Some(if name == HOOKS_OUTPUT[0] { "out" } else { "err" });
+        hooks.write_to(&dir, named).unwrap();
+        for _ in 0..2 {
+            let error = hooks.run(Point::Poststart, "{}", &DefaultEnv::Own).unwrap_err();
+            let files =
+                format!("stdout is in {:?}, stderr is in {:?}", dir.join("out"), dir.join("err"));
+            assert!(error.to_string().ends_with(&format!("exit status 3, {files}")), "{error}");
+        }
+        let read = |name| std::fs::read_to_string(dir.join(name)).unwrap();
+        assert_eq!((read("out").as_str(), read("err").as_str()), ("out\nout\n", "err\nerr\n"));
+        std::fs::remove_dir_all(&dir).unwrap();
+        let error = hooks.write_to(&dir, named).unwrap_err().to_string();
+        assert!(error.starts_with("annotations[run.oci.hooks.stdout]: open "), "{error}");
+        assert!(Hooks::default().write_to(&dir, named).is_ok(), "without hooks nothing is opened");
     }
 
     #[test]

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `--log`, `--log-format`, `--debug`: lines as logrus writes them, which managers parse.
-//! One append-only descriptor, opened once, shared with the clone; without `--log` it is stderr.
+//! One append-only descriptor, opened once, shared with the clone; without `--log` it is stderr. As with
+//! crun it can be a socket of journald's or syslog's, which take one line a datagram.
 
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::Instant;
 
@@ -34,15 +36,70 @@ struct Log {
     file: Option<File>,
     /// The file is a copy of the runtime's stderr, from when stderr became the container's.
     is_copy: bool,
+    target: Target,
     format: Format,
-    debug: bool,
+    /// The least urgent that is written.
+    level: Level,
     /// For lines on a terminal, which show seconds since the start.
     start: Option<Instant>,
 }
 
 impl Log {
-    const STDERR: Self =
-        Self { file: None, is_copy: false, format: Format::Text, debug: false, start: None };
+    const STDERR: Self = Self {
+        file: None,
+        is_copy: false,
+        target: Target::Lines,
+        format: Format::Text,
+        level: Level::Warning,
+        start: None,
+    };
+}
+
+/// Who reads what is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Target {
+    /// Lines in `Log::format`.
+    Lines,
+    /// journald, under this name.
+    Journald(String),
+    Syslog(String),
+}
+
+/// Where `--log` leads.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    file: File,
+    target: Target,
+}
+
+impl Sink {
+    /// `[file:]PATH`, `journald:NAME`, `syslog:NAME`.
+    pub(crate) fn open(to: &str) -> Result<Self> {
+        let named = |name: &str| if name.is_empty() { "creel".to_owned() } else { name.to_owned() };
+        let (path, target) = match to.split_once(':') {
+            Some(("journald", name)) => (JOURNALD, Target::Journald(named(name))),
+            Some(("syslog", name)) => (SYSLOG, Target::Syslog(named(name))),
+            Some(("file", path)) => (path, Target::Lines),
+            _ => (to, Target::Lines),
+        };
+        let file = match target {
+            Target::Lines => open(Path::new(path))?,
+            Target::Journald(_) | Target::Syslog(_) => {
+                connect(path).context(|| format!("--log {to}"))?
+            }
+        };
+        Ok(Self { file, target })
+    }
+}
+
+const JOURNALD: &str = "/run/systemd/journal/socket";
+const SYSLOG: &str = "/dev/log";
+
+fn connect(path: &str) -> Result<File> {
+    let doing = || format!("connect to {path}");
+    let socket = UnixDatagram::unbound().context(doing)?;
+    socket.connect(path).context(doing)?;
+    Ok(OwnedFd::from(socket).into())
 }
 
 thread_local! {
@@ -51,16 +108,21 @@ thread_local! {
 
 /// Opens the file of `--log`, made 0644 if absent. Each line reaches the disk before the next step,
 /// because a manager reads the file after the process is gone.
-pub(crate) fn open(path: &Path) -> Result<File> {
+fn open(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).append(true).mode(0o644).custom_flags(libc::O_SYNC);
     options.open(path).context(|| format!("open {}", path.display()))
 }
 
 /// Sets where lines go; called once, before anything can log.
-pub(crate) fn set_up(file: Option<File>, format: Format, debug: bool) {
+pub(crate) fn set_up(sink: Option<Sink>, format: Format, level: Level) {
     let start = Some(Instant::now());
-    LOG.with_borrow_mut(|log| *log = Log { file, format, debug, start, ..Log::STDERR });
+    let (file, target) = match sink {
+        Some(Sink { file, target }) => (Some(file), target),
+        None => (None, Target::Lines),
+    };
+    let log = Log { file, target, format, level, start, ..Log::STDERR };
+    LOG.with_borrow_mut(|old| *old = log);
 }
 
 /// Whether lines go to stderr (and an error need not be printed there again).
@@ -109,25 +171,27 @@ pub(crate) fn warn(message: &str) {
     line(Level::Warning, message);
 }
 
-/// The closure is only called with `--debug`.
+/// The closure is only called if somebody wants to know.
 pub(crate) fn debug(message: impl FnOnce() -> String) {
-    if LOG.with_borrow(|log| log.debug) {
+    if LOG.with_borrow(|log| log.level == Level::Debug) {
         line(Level::Debug, &message());
     }
 }
 
 fn line(level: Level, message: &str) {
     LOG.with_borrow(|log| {
-        if log.is_copy && log.file.is_none() {
+        if log.is_copy && log.file.is_none() || level > log.level {
             // stderr is the container's, and the copy is gone.
             return;
         }
-        let terminal = log.format == Format::Text && log.is_terminal();
-        let line = if terminal {
-            let secs = log.start.map_or(0, |start| start.elapsed().as_secs());
-            render_terminal(level, message, secs)
-        } else {
-            render(log.format, level, message, &Time::now().rfc3339())
+        let line = match &log.target {
+            Target::Journald(name) => journald(level, message, name),
+            Target::Syslog(name) => syslog(level, message, name, Time::now()),
+            Target::Lines if log.format == Format::Text && log.is_terminal() => {
+                let secs = log.start.map_or(0, |start| start.elapsed().as_secs());
+                render_terminal(level, message, secs)
+            }
+            Target::Lines => render(log.format, level, message, &Time::now().rfc3339()),
         };
         // A log that cannot be written must not fail the command. One write keeps lines whole.
         let _ = match &log.file {
@@ -155,6 +219,15 @@ impl Level {
         }
     }
 
+    /// syslog(3)'s number.
+    fn priority(self) -> i32 {
+        match self {
+            Self::Error => libc::LOG_ERR,
+            Self::Warning => libc::LOG_WARNING,
+            Self::Debug => libc::LOG_DEBUG,
+        }
+    }
+
     /// Four letters and an ANSI colour.
     fn badge(self) -> (&'static str, u8) {
         match self {
@@ -163,6 +236,29 @@ impl Level {
             Self::Debug => ("DEBU", 37),
         }
     }
+}
+
+/// journald's own protocol: `NAME=value` lines.
+fn journald(level: Level, message: &str, name: &str) -> String {
+    let mut text = format!(
+        "PRIORITY={}\nSYSLOG_IDENTIFIER={}\nSYSLOG_PID={}\n",
+        level.priority(),
+        one_line(name),
+        std::process::id()
+    );
+    text += &format!("MESSAGE={}\n", one_line(message));
+    text
+}
+
+/// As syslog(3) sends it: facility "user", local time, which here is UTC.
+fn syslog(level: Level, message: &str, name: &str, now: Time) -> String {
+    let priority = libc::LOG_USER | level.priority();
+    let (at, pid) = (now.syslog(), std::process::id());
+    format!("<{priority}>{at} {}[{pid}]: {}", one_line(name), one_line(message))
+}
+
+fn one_line(text: &str) -> String {
+    text.replace('\n', " ")
 }
 
 fn render(format: Format, level: Level, message: &str, time: &str) -> String {
@@ -238,6 +334,32 @@ mod tests {
             format!("time=\"{AT}\" level=warning msg=\"a=b\\n\"\n")
         );
         assert_eq!(text(Level::Debug, ""), format!("time=\"{AT}\" level=debug\n"));
+    }
+
+    #[test]
+    fn datagrams_of_journald_and_syslog() {
+        let pid = std::process::id();
+        assert_eq!(
+            journald(Level::Error, "a\nb", "web"),
+            format!("PRIORITY=3\nSYSLOG_IDENTIFIER=web\nSYSLOG_PID={pid}\nMESSAGE=a b\n")
+        );
+        let at = Time::of(1_795_520_193);
+        assert_eq!(
+            syslog(Level::Warning, "a b", "web", at),
+            format!("<12>Nov 24 11:36:33 web[{pid}]: a b")
+        );
+        assert_eq!(Time::of(951_868_800).syslog(), "Mar  1 00:00:00");
+    }
+
+    #[test]
+    fn a_log_that_is_not_there_is_named() {
+        let refusal = Sink::open("file:/nowhere/log").unwrap_err().to_string();
+        assert_eq!(refusal, "open /nowhere/log: ENOENT: no such file or directory");
+        if !Path::new(JOURNALD).exists() {
+            let refusal = Sink::open("journald:x").unwrap_err().to_string();
+            let why = "connect to /run/systemd/journal/socket: ENOENT: no such file or directory";
+            assert_eq!(refusal, format!("--log journald:x: {why}"));
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! creel: a low-level OCI container runtime.
 #![cfg_attr(not(test), no_main)]
 
+mod annotations;
 mod bundle;
 mod cgroup;
 mod child;

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use nix::unistd::Pid;
 
+use crate::annotations::PIDFD_RECEIVER;
 use crate::child::process::terminal;
 use crate::error::{Context, Error, Result};
 use crate::sys::scm;
@@ -37,8 +38,16 @@ pub(crate) fn write(path: &Path, pid: Pid) -> Result<()> {
 
 /// Sends the process's pidfd, with `kind` (`standard`, or `setns` for exec) as the message.
 pub(crate) fn send_pidfd(path: &Path, kind: &str, pidfd: BorrowedFd<'_>) -> Result<()> {
-    let socket = terminal::connect(path)
-        .context(|| format!("--pidfd-socket: connect to {}", path.display()))?;
-    scm::send_fd(socket.as_fd(), kind.as_bytes(), pidfd)
-        .context(|| format!("--pidfd-socket: send to {}", path.display()))
+    send(path, kind, pidfd).context(|| "--pidfd-socket")
+}
+
+/// The same for crun's annotation, with a blank as the message.
+pub(crate) fn send_to_receiver(path: &str, pidfd: BorrowedFd<'_>) -> Result<()> {
+    send(Path::new(path), " ", pidfd).context(|| format!("annotations[{PIDFD_RECEIVER}]"))
+}
+
+fn send(path: &Path, message: &str, pidfd: BorrowedFd<'_>) -> Result<()> {
+    let socket = terminal::connect(path).context(|| format!("connect to {}", path.display()))?;
+    scm::send_fd(socket.as_fd(), message.as_bytes(), pidfd)
+        .context(|| format!("send to {}", path.display()))
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Rules between properties, on the config as it is written. A property's own values are its home's.
 
+use crate::annotations as crun;
 use crate::bail;
 use crate::error::Result;
 use crate::oci::{Linux, Spec};
@@ -54,7 +55,7 @@ fn annotations(spec: &Spec<'_>, _: &Linux<'_>) -> Result<()> {
             Some(value) => bail!("annotations[{name}]: {value:?} is neither true nor false"),
         }
     }
-    Ok(())
+    crun::check(spec)
 }
 
 fn process(spec: &Spec<'_>, _: &Linux<'_>) -> Result<()> {

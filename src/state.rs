@@ -258,6 +258,11 @@ impl Container {
         }
     }
 
+    /// Of config.json.
+    pub(crate) fn annotation(&self, name: &str) -> Option<&str> {
+        self.facts.annotations.get(name).map(String::as_str)
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -23,6 +23,22 @@ impl Time {
         self.seconds() + "Z"
     }
 
+    #[cfg(test)]
+    pub(crate) fn of(secs: u64) -> Self {
+        Self { secs, nanos: 0 }
+    }
+
+    /// `Nov 24 11:36:33`, the day padded by a blank.
+    pub(crate) fn syslog(self) -> String {
+        const MONTHS: [&str; 12] =
+            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        let (_, month, day) = civil(self.secs / 86_400);
+        let rest = self.secs % 86_400;
+        let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+        let month = MONTHS[usize::try_from(month - 1).unwrap_or(0)];
+        format!("{month} {day:>2} {hour:02}:{minute:02}:{second:02}")
+    }
+
     /// With as many digits of the fraction as are not trailing zeros, as Go's `RFC3339Nano`.
     pub(crate) fn rfc3339_nano(self) -> String {
         let mut text = self.seconds();

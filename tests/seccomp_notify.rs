@@ -292,6 +292,35 @@ fn an_abstract_name_begins_with_at() {
     assert_eq!(agent.calls().len(), 1);
 }
 
+/// crun's annotation, or its variable, names the agent that the config does not.
+#[test]
+fn crun_s_receiver_is_an_agent() {
+    if !can_run() {
+        return;
+    }
+    for by_variable in [false, true] {
+        let mut bundle = notify(Bundle::new(MAKES_FOO), &MKDIR, true)
+            .remove("/linux/seccomp/listenerPath")
+            .remove("/linux/seccomp/listenerMetadata");
+        let path = socket(&bundle);
+        let agent = Agent::at(&path, continues);
+        let run = match by_variable {
+            false => {
+                bundle.set("/annotations/run.oci.seccomp.receiver", json!(path));
+                run(&bundle)
+            }
+            true => {
+                bundle.write();
+                let mut command = bundle.command(&["run", bundle.id()]);
+                command.env("RUN_OCI_SECCOMP_RECEIVER", path);
+                bundle.finish(command)
+            }
+        };
+        run.ok();
+        assert_eq!(agent.calls().len(), 1);
+    }
+}
+
 #[test]
 fn without_an_agent_nothing_starts_and_nothing_is_left() {
     if !can_run() {

@@ -555,3 +555,30 @@ fn an_ordinary_users_manager_from_within_a_user_namespace() {
     assert_eq!(run.out, "Slice=user.slice\nActiveState=active\nin it\n");
     is_gone(&bundle);
 }
+
+/// crun's annotation: one more cgroup below the scope, which then is the container's.
+#[test]
+fn a_subgroup_of_the_unit_is_the_container_s_cgroup() {
+    if !has_systemd(true) || !is_v2() {
+        return;
+    }
+    let bundle = bundle("cat /proc/self/cgroup; sleep 60")
+        .patch("/linux/resources", limits())
+        .patch("/annotations/run.oci.systemd.subgroup", json!("container"))
+        .patch("/annotations/run.oci.delegate-cgroup", json!("inner"));
+    start(&bundle);
+    let dir = cgroup_of(bundle.pid());
+    let name = scope(&bundle);
+    assert!(dir.ends_with(format!("{name}/container/inner")), "{dir:?}");
+    let own = dir.parent().expect("the container's");
+    holds(own, &[("pids.max", "40"), ("memory.max", "67108864"), ("memory.high", "61440000")]);
+    shows(&name, &[("TasksMax", "40"), ("MemoryMax", "67108864")]);
+    bundle.runtime(&["update", "--pids-limit", "50", bundle.id()]).ok();
+    holds(own, &[("pids.max", "50")]);
+    shows(&name, &[("TasksMax", "50")]);
+    bundle.exec(&["true"]).ok();
+    bundle.runtime(&["pause", bundle.id()]).ok();
+    assert_eq!(bundle.status(), "paused");
+    bundle.runtime(&["resume", bundle.id()]).ok();
+    delete(&bundle);
+}

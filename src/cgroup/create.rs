@@ -65,6 +65,7 @@ impl Cgroup {
         if !unit.is_slice() {
             self.check_moved(pid)?;
         }
+        self.enter_subgroup(plan, pid)?;
         self.lift_late(plan)?;
         let mut undo = Undo::new();
         let outcome = self.create_all(plan, &mut undo).and_then(|()| self.join(pid));
@@ -297,7 +298,7 @@ fn make_part(top: &Dir, mount: &str, below: &str, undo: &mut Undo) -> Result<boo
 
 /// v2: every ancestor hands all controllers down, as far as it may.
 fn make_v2(place: &UnifiedDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<Made, Errno> {
-    let UnifiedDir { mount, path } = place;
+    let UnifiedDir { mount, path, .. } = place;
     let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
     let ready = Dir::open(parent).and_then(|parent| parent.read("cgroup.subtree_control"));
     let has_all = |list: &str| {
@@ -331,7 +332,7 @@ fn hand_down(
 
 /// A cgroup with processes inside, or one delegated to us, may refuse; a limit that then has no file
 /// says so by its property.
-fn enable(dir: &Dir, controllers: &[String]) {
+pub(super) fn enable(dir: &Dir, controllers: &[String]) {
     let all: Vec<String> = controllers.iter().map(|c| format!("+{c}")).collect();
     if all.is_empty() || dir.write("cgroup.subtree_control", &all.join(" ")).is_ok() {
         return;

@@ -224,7 +224,7 @@ impl ExecCgroup {
         let (Some(unit), Some((path, _))) = (&self.cgroup.unit, self.paths.first()) else {
             return Err(error);
         };
-        let base = self.cgroup.path("").unwrap_or_default();
+        let base = self.cgroup.unified.as_ref().map_or("", |unified| unified.unit_path());
         let below = relative(base, path).unwrap_or_default();
         unit.attach(&format!("/{below}"), pid)
     }

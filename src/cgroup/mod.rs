@@ -6,6 +6,7 @@
 mod cpu;
 mod cpuset;
 mod create;
+mod crun;
 mod destroy;
 mod device_program;
 mod devices;
@@ -44,6 +45,15 @@ pub(crate) use plan::{CgroupPlan, Request};
 pub(crate) use stats::NetworkInterface;
 pub(crate) use systemd::is_users_session;
 pub(crate) use watch::{Happened, Watch};
+
+/// `--cgroup-manager`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manager {
+    Fs,
+    Systemd,
+    /// Nobody: the container stays in the cgroup of its caller.
+    Disabled,
+}
 
 /// Who makes and limits the cgroups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +106,17 @@ impl V1Dir {
 struct UnifiedDir {
     mount: String,
     path: String,
+    /// With systemd: how much of `path` is below the unit's own cgroup.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    subgroup: String,
+}
+
+impl UnifiedDir {
+    /// The unit's own cgroup.
+    fn unit_path(&self) -> &str {
+        let above = self.path.strip_suffix(&*self.subgroup).unwrap_or(&self.path);
+        above.trim_end_matches('/')
+    }
 }
 
 /// What a mount of type `cgroup` or `cgroup2` shows the container.

@@ -43,6 +43,8 @@ pub(crate) struct CgroupPlan {
     pub(super) late: Vec<Write>,
     pub(super) devices: Filter,
     pub(super) owner: Option<u32>,
+    /// Below the container's cgroup, for its process: crun's annotation.
+    pub(super) delegate: String,
     /// What the top of the v2 hierarchy has to give.
     pub(super) controllers: Vec<String>,
     ignored: Vec<&'static str>,
@@ -86,13 +88,49 @@ impl CgroupPlan {
             late,
             devices,
             owner: request.owner,
+            delegate: String::new(),
             controllers: host.unified.as_ref().map_or_else(Vec::new, |u| u.controllers.clone()),
             ignored: writes.ignored,
         })
     }
 
-    /// `org.systemd.property.*`; without systemd they say nothing to anybody.
+    /// `--cgroup-manager disabled`: the container has no cgroup of its own, and so no limits. As with
+    /// crun, device rules have nobody to keep them; Podman's `--cgroups=disabled` leaves them in.
+    pub(crate) fn disabled(host: &Hierarchies, resources: Option<&Resources<'_>>) -> Result<Self> {
+        let nothing = Resources::default();
+        let resources = resources.unwrap_or(&nothing);
+        if let Some(write) = writes(host, resources)?.list.iter().find(|write| !write.optional) {
+            bail!("{}: there are no cgroups with --cgroup-manager disabled", write.property);
+        }
+        if !resources.devices.is_empty() {
+            crate::log::warn(
+                "linux.resources.devices has no effect: there are no cgroups with --cgroup-manager disabled",
+            );
+        }
+        Ok(Self {
+            place: Cgroup {
+                driver: Driver::Fs,
+                unit: None,
+                v1: Vec::new(),
+                unified: None,
+                v2: host.is_unified(),
+                rootless: true,
+                lenient: true,
+            },
+            unit: None,
+            early: Vec::new(),
+            late: Vec::new(),
+            devices: Filter::plan(&[], &[])?,
+            owner: None,
+            delegate: String::new(),
+            controllers: Vec::new(),
+            ignored: Vec::new(),
+        })
+    }
+
+    /// crun's, and `org.systemd.property.*`; without systemd the latter say nothing to anybody.
     pub(crate) fn annotate(&mut self, annotations: &Map<'_>) -> Result<()> {
+        self.annotate_as_crun(annotations)?;
         self.unit.as_mut().map_or(Ok(()), |unit| unit.annotate(annotations))
     }
 
@@ -230,6 +268,7 @@ fn place(host: &Hierarchies, request: &Request<'_>, unit: Option<Inner>) -> Resu
         Some(unified) => Some(super::UnifiedDir {
             path: unified.place(&inner, hybrid)?,
             mount: unified.mount.clone(),
+            subgroup: String::new(),
         }),
         None => None,
     };

@@ -152,7 +152,7 @@ fn wait_for_start(
     if voice.fifo().is_none() {
         voice.link().ask(Ask::Ready)?;
         if finish.notifies() {
-            close_before_wait(process.fds.end(), voice, me)?;
+            close_before_wait(process, finish, voice, me)?;
         }
         return load(process, finish, voice, me);
     }
@@ -160,27 +160,29 @@ fn wait_for_start(
     signals::end_on_termination(me)?;
     log::debug(|| "init: ready, waiting for start".to_owned());
     if finish.notifies() {
-        close_before_wait(process.fds.end(), voice, me)?;
+        close_before_wait(process, finish, voice, me)?;
         load(process, finish, voice, me)?;
         return wait_for_byte(voice);
     }
     if !finish.parent_is_root {
         // Else its owner could not `exec` into it while it waits. Nothing of the host is open any more.
-        close_before_wait(process.fds.end(), voice, me)?;
+        close_before_wait(process, finish, voice, me)?;
         child::show(me)?;
     }
     voice.link().send(Ask::Ready)?;
     voice.hang_up();
-    close_before_wait(process.fds.end(), voice, me)?;
+    close_before_wait(process, finish, voice, me)?;
     wait_for_byte(voice)?;
     load(process, finish, voice, me)
 }
 
 /// Nothing of the host stays open for as long as nobody starts the container.
-fn close_before_wait(first: u32, voice: &Voice, me: &Inside) -> Result<()> {
+fn close_before_wait(process: &Process, finish: &Finish, voice: &Voice, me: &Inside) -> Result<()> {
     let [link, fifo] = voice.numbers();
-    let mut keep = [link, fifo, log::outlive_create(me)];
-    match sys::fd::close_except(first, &mut keep) {
+    // What startContainer hooks write to.
+    let [stdout, stderr] = finish.hooks.as_ref().map_or([-1; 2], |(h, _)| h.output_numbers());
+    let mut keep = [link, fifo, log::outlive_create(me), stdout, stderr];
+    match sys::fd::close_except(process.fds.end(), &mut keep) {
         // KERNEL(5.9): close_range; execve closes them all.
         Ok(()) | Err(Errno::ENOSYS) => Ok(()),
         Err(errno) => Err(errno).context(|| "close_range"),

@@ -4,7 +4,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::cgroup::Manager;
 use crate::oci;
+use crate::sys::regex::Regex;
 
 /// Options before the command.
 #[derive(Debug)]
@@ -13,7 +15,7 @@ pub(crate) struct Globals {
     pub root: PathBuf,
     /// Whether `--root` was given.
     pub root_is_explicit: bool,
-    pub systemd_cgroup: bool,
+    pub cgroup_manager: Manager,
     /// None: find out.
     pub rootless: Option<bool>,
 }
@@ -24,8 +26,8 @@ pub(crate) enum Command {
     Run(Run),
     Start { id: String },
     Exec(Exec),
-    Kill { id: String, signal: i32, all: bool },
-    Delete { id: String, force: bool },
+    Kill { which: Which, signal: i32, all: bool },
+    Delete { which: Which, force: bool },
     State { id: String },
     List { format: Output, quiet: bool },
     Ps { id: String, format: Output, args: Vec<String> },
@@ -37,6 +39,14 @@ pub(crate) enum Command {
     Features,
     Checkpoint(Checkpoint),
     Restore(Restore),
+}
+
+/// Of which containers.
+#[derive(Debug)]
+pub(crate) enum Which {
+    One(String),
+    /// `--regex`: every one whose id has it.
+    Matching(Regex),
 }
 
 /// `--format`.
@@ -51,6 +61,8 @@ pub(crate) struct Create {
     pub id: String,
     /// None: the working directory.
     pub bundle: Option<PathBuf>,
+    /// None: config.json of the bundle. Absolute.
+    pub config: Option<PathBuf>,
     pub console_socket: Option<PathBuf>,
     pub pidfd_socket: Option<PathBuf>,
     /// Absolute: the bundle becomes the working directory.

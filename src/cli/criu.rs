@@ -42,6 +42,7 @@ impl Restore {
         let create = Create {
             id,
             bundle: values.path("bundle"),
+            config: None,
             console_socket: values.path("console-socket"),
             pidfd_socket: None,
             pid_file: pid_file(values)?,

@@ -107,19 +107,33 @@ pub(crate) const VERSION: Flag = flag("version", "print the version").short('v')
 
 pub(crate) const GLOBAL: &[Flag] = &[
     flag("debug", "write debug messages to the log"),
-    text("log", "append log lines to this file (default is '/dev/stderr')"),
+    text(
+        "log",
+        "append log lines to this file (default is '/dev/stderr'); 'journald:NAME' and 'syslog:NAME' go there",
+    ),
     text("log-format", "format of log lines: 'text' or 'json'").default("\"text\""),
+    text("log-level", "leave less urgent lines out: 'error', 'warning' or 'debug'")
+        .default("\"warning\""),
     text("root", "directory of the containers' state, best on a tmpfs"),
     flag(
         "systemd-cgroup",
         "let systemd manage cgroups; cgroupsPath is then \"slice:prefix:name\", as in \"system.slice:creel:434234\"",
     ),
+    text("cgroup-manager", "who manages cgroups: 'cgroupfs', 'systemd' or 'disabled' (as crun)")
+        .default("\"cgroupfs\""),
     text("rootless", "do without cgroups that may not be written: 'true', 'false' or 'auto'")
         .default("\"auto\""),
 ];
 
 const BUNDLE: Flag =
     text("bundle", "the bundle's directory (default: the working directory)").short('b');
+const CONFIG: Flag =
+    text("config", "take this file in place of the bundle's config.json (as crun)").short('f');
+const REGEX: Flag = flag(
+    "regex",
+    "every container whose id has this POSIX extended regular expression in it (as crun)",
+)
+.short('r');
 const CONSOLE_SOCKET: Flag =
     text("console-socket", "AF_UNIX socket that is sent the terminal's master side");
 const PIDFD_SOCKET: Flag =
@@ -173,6 +187,7 @@ pub(crate) const COMMANDS: &[CommandSpec] = &[
         description: "Makes the container's namespaces, cgroups and root from config.json in the bundle and\nstops before process.args is executed; start executes it.",
         flags: &[
             BUNDLE,
+            CONFIG,
             CONSOLE_SOCKET,
             PIDFD_SOCKET,
             PID_FILE,
@@ -183,7 +198,7 @@ pub(crate) const COMMANDS: &[CommandSpec] = &[
         ..simple("create", "create a container", ID)
     },
     CommandSpec {
-        flags: &[flag("force", "kill the container first (SIGKILL)").short('f')],
+        flags: &[flag("force", "kill the container first (SIGKILL)").short('f'), REGEX],
         ..simple("delete", "remove a stopped container and all it holds", ID)
     },
     CommandSpec {
@@ -206,7 +221,7 @@ pub(crate) const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         description: "The signal is a name (KILL, SIGKILL) or a number; without one it is SIGTERM.",
-        flags: &[flag("all", "(obsolete)").short('a').hidden()],
+        flags: &[flag("all", "(obsolete)").short('a').hidden(), REGEX],
         arity: Arity::Between(1, 2),
         stops_at_first: true,
         ..simple("kill", "send a signal to a container's init process", "<container-id> [signal]")
@@ -230,6 +245,7 @@ pub(crate) const COMMANDS: &[CommandSpec] = &[
         description: "create and start in one; without --detach it also waits for the process, passes signals\nand the terminal through, exits with its status and deletes the container.",
         flags: &[
             BUNDLE,
+            CONFIG,
             CONSOLE_SOCKET,
             PIDFD_SOCKET,
             DETACH,

@@ -133,8 +133,8 @@ fn show_help(name: &str, topic: Option<&str>, top: &Sorted) -> Result<ExitCode, 
 fn set_up(top: &Sorted, name: &str) -> Result<Globals, Refusal> {
     let values = Values::parse(&top.flags, GLOBAL)
         .map_err(|error| Refusal::usage(error, &help::program(name, &shown_root())))?;
-    let file = values.path("log").map(|path| log::open(&path)).transpose()?;
-    log::set_up(file, read::log_format(&values)?, values.bool("debug")?);
+    let sink = values.string("log").map(|to| log::Sink::open(&to)).transpose()?;
+    log::set_up(sink, read::log_format(&values)?, read::log_level(&values)?);
     let root = root::choose(values.given("root"))?;
     Ok(Globals::read(&values, root)?)
 }

@@ -89,8 +89,8 @@ impl Sorted {
             self.wants_help = true;
             return;
         }
-        // -v is the program's only, not a command's.
-        if inherited.is_empty() && is_named(&&VERSION) {
+        // -v (crun: also -V) is the program's only, not a command's.
+        if inherited.is_empty() && (is_named(&&VERSION) || name == "V") {
             self.wants_version = true;
             return;
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::args::{
     Checkpoint, Command, Create, Exec, Globals, Limits, Output, Process, ProcessOptions, Restore,
-    Run, Update,
+    Run, Update, Which,
 };
 use super::flags::CommandSpec;
 use super::parse::Values;
@@ -15,9 +15,11 @@ use super::values::{
     boolean, container_id, duration, memory_size, numeric_id, signal, sub_cgroups, user,
 };
 use crate::bail;
+use crate::cgroup::Manager;
 use crate::error::{Context, Result};
-use crate::log::Format;
+use crate::log::{Format, Level};
 use crate::oci;
+use crate::sys::regex::Regex;
 
 impl Globals {
     /// All but `root`, which is the caller's to choose.
@@ -25,7 +27,7 @@ impl Globals {
         Ok(Self {
             root: root.0,
             root_is_explicit: root.1,
-            systemd_cgroup: values.bool("systemd-cgroup")?,
+            cgroup_manager: manager(values)?,
             rootless: values
                 .parsed("rootless", |text| match text {
                     _ if text.eq_ignore_ascii_case("auto") => Ok(None),
@@ -34,6 +36,51 @@ impl Globals {
                 .flatten(),
         })
     }
+}
+
+/// `--cgroup-manager`, which is crun's, and `--systemd-cgroup`.
+fn manager(values: &Values) -> Result<Manager> {
+    let is_systemd = values.bool("systemd-cgroup")?;
+    let given = values.parsed("cgroup-manager", |text| match text {
+        "cgroupfs" => Ok(Manager::Fs),
+        "systemd" => Ok(Manager::Systemd),
+        "disabled" => Ok(Manager::Disabled),
+        _ => Err("not 'cgroupfs', 'systemd' or 'disabled'"),
+    })?;
+    match given {
+        Some(Manager::Fs | Manager::Disabled) if is_systemd => {
+            bail!("--systemd-cgroup and --cgroup-manager contradict each other")
+        }
+        Some(manager) => Ok(manager),
+        None if is_systemd => Ok(Manager::Systemd),
+        None => Ok(Manager::Fs),
+    }
+}
+
+/// The container, or those whose ids match.
+fn which(values: &Values, args: &[String]) -> Result<Which> {
+    let text = args.first().map_or("", String::as_str);
+    if !values.bool("regex")? {
+        return container_id(text).map(Which::One);
+    }
+    match Regex::new(text) {
+        Ok(regex) => Ok(Which::Matching(regex)),
+        Err(why) => bail!("--regex: {text:?}: {why}"),
+    }
+}
+
+/// `--debug` and `--log-level`.
+pub(crate) fn log_level(values: &Values) -> Result<Level> {
+    let given = values.parsed("log-level", |text| match text {
+        "error" => Ok(Level::Error),
+        "warning" => Ok(Level::Warning),
+        "debug" => Ok(Level::Debug),
+        _ => Err("not 'error', 'warning' or 'debug'"),
+    })?;
+    if values.bool("debug")? {
+        return Ok(Level::Debug);
+    }
+    Ok(given.unwrap_or(Level::Warning))
 }
 
 pub(crate) fn log_format(values: &Values) -> Result<Format> {
@@ -59,14 +106,14 @@ impl Command {
             "start" => Self::Start { id: id()? },
             "exec" => Self::Exec(Exec::read(id()?, values, &args[1..])?),
             "kill" => Self::Kill {
-                id: id()?,
+                which: which(values, args)?,
                 signal: match args.get(1).map(String::as_str) {
                     None | Some("") => libc::SIGTERM,
                     Some(text) => signal(text)?,
                 },
                 all: values.bool("all")?,
             },
-            "delete" => Self::Delete { id: id()?, force: values.bool("force")? },
+            "delete" => Self::Delete { which: which(values, args)?, force: values.bool("force")? },
             "state" => Self::State { id: id()? },
             "list" => Self::List { format: output(values)?, quiet: values.bool("quiet")? },
             "ps" => Self::Ps { id: id()?, format: output(values)?, args: args[1..].to_vec() },
@@ -103,10 +150,15 @@ fn events(id: String, values: &Values) -> Result<Command> {
 
 /// `--pid-file` is relative to where the command was called.
 pub(super) fn pid_file(values: &Values) -> Result<Option<PathBuf>> {
+    absolute(values, "pid-file")
+}
+
+/// Relative to where the command was called, not to the bundle.
+fn absolute(values: &Values, flag: &str) -> Result<Option<PathBuf>> {
     let absolute = |path: PathBuf| {
-        std::path::absolute(&path).context(|| format!("--pid-file {}", path.display()))
+        std::path::absolute(&path).context(|| format!("--{flag} {}", path.display()))
     };
-    values.path("pid-file").map(absolute).transpose()
+    values.path(flag).map(absolute).transpose()
 }
 
 impl Create {
@@ -114,6 +166,7 @@ impl Create {
         Ok(Self {
             id,
             bundle: values.path("bundle"),
+            config: absolute(values, "config")?,
             console_socket: values.path("console-socket"),
             pidfd_socket: values.path("pidfd-socket"),
             pid_file: pid_file(values)?,

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{code, delete, start};
 use crate::ExitCode;
+use crate::annotations::PIDFD_RECEIVER;
 use crate::bundle::Bundle;
 use crate::child::process::fds::{Fds, Listen};
 use crate::child::process::terminal::{Receiver, connect_console_socket};
@@ -24,7 +25,8 @@ use crate::state::{Container, check_id};
 
 /// The bundle is the working directory while the container is made: relative sources are its own.
 pub(super) fn open_bundle(create: &args::Create) -> Result<Bundle> {
-    let bundle = Bundle::open(create.bundle.as_deref().unwrap_or(Path::new(".")))?;
+    let bundle =
+        Bundle::open(create.bundle.as_deref().unwrap_or(Path::new(".")), create.config.as_deref())?;
     std::env::set_current_dir(&bundle.dir).context(|| format!("enter {:?}", bundle.dir))?;
     Ok(bundle)
 }
@@ -53,7 +55,7 @@ pub(super) fn plan(
             no_pivot: create.no_pivot,
             no_new_keyring: create.no_new_keyring,
             fds,
-            systemd_cgroup: globals.systemd_cgroup,
+            cgroup_manager: globals.cgroup_manager,
             rootless: globals.rootless,
             console,
             waits_for_start,
@@ -81,10 +83,13 @@ pub(crate) fn create(globals: &Globals, create: &args::Create) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-/// `--pid-file` and `--pidfd-socket`.
+/// `--pid-file`, `--pidfd-socket` and crun's annotation for the latter.
 fn hand_out(create: &args::Create, created: &Created) -> Result<()> {
     if let Some(path) = &create.pidfd_socket {
         pidfiles::send_pidfd(path, "standard", created.init.pidfd())?;
+    }
+    if let Some(path) = created.container().annotation(PIDFD_RECEIVER) {
+        pidfiles::send_to_receiver(path, created.init.pidfd())?;
     }
     if let Some(path) = &create.pid_file {
         pidfiles::write(path, created.init.pid)?;

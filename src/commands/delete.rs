@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::ExitCode;
 use crate::bail;
-use crate::cli::args::Globals;
+use crate::cli::args::{Globals, Which};
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::Hooks;
 use crate::state::{self, Container, Op, Status};
@@ -15,7 +15,11 @@ use crate::{log, oci, sys};
 /// How long a killed init may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(crate) fn delete(globals: &Globals, id: &str, force: bool) -> Result<ExitCode> {
+pub(crate) fn delete(globals: &Globals, which: &Which, force: bool) -> Result<ExitCode> {
+    super::each(globals, which, "delete", |id| delete_one(globals, id, force))
+}
+
+fn delete_one(globals: &Globals, id: &str, force: bool) -> Result<()> {
     state::check_id(id)?;
     let container = match Container::load(&globals.root, id) {
         Ok(container) => container,
@@ -26,12 +30,12 @@ pub(crate) fn delete(globals: &Globals, id: &str, force: bool) -> Result<ExitCod
                 // A create that was killed before it wrote anything.
                 None => state::remove_directory(&globals.root.join(id))?,
             }
-            return if force { Ok(ExitCode::SUCCESS) } else { Err(error) };
+            return if force { Ok(()) } else { Err(error) };
         }
         Err(error) if force && error.kind() == Kind::Damaged => {
             let config = state::orphaned_config(&globals.root, id).unwrap_or_default();
             clear_by_config(globals, id, &config, &error)?;
-            return Ok(ExitCode::SUCCESS);
+            return Ok(());
         }
         Err(error) => return Err(error),
     };
@@ -43,13 +47,12 @@ pub(crate) fn delete(globals: &Globals, id: &str, force: bool) -> Result<ExitCod
     if force || status == Status::Created {
         end(&container)?;
     }
-    destroy(&container)?;
-    Ok(ExitCode::SUCCESS)
+    destroy(&container)
 }
 
 /// Without a readable state.json: what the saved config.json says of the cgroup, and the directory.
 fn clear_by_config(globals: &Globals, id: &str, config: &str, why: &Error) -> Result<()> {
-    match crate::plan::cgroup_of_config(config, id, globals.systemd_cgroup) {
+    match crate::plan::cgroup_of_config(config, id, globals.cgroup_manager) {
         Ok(cgroup) => {
             log::warn(&format!("{why}: cleared by the saved config.json"));
             cgroup.kill(libc::SIGKILL)?;
@@ -100,7 +103,12 @@ pub(crate) fn destroy(container: &Container) -> Result<()> {
 fn poststop(container: &Container) -> Result<Option<Hooks>> {
     let Ok(text) = container.config() else { return Ok(None) };
     let spec: oci::Spec<'_> = oci::parse(&text)?;
-    Hooks::plan(spec.hooks.as_ref()).map(Some)
+    let mut hooks = Hooks::plan(spec.hooks.as_ref())?;
+    // Nothing keeps a container from being deleted that its hooks could do without.
+    if let Err(error) = hooks.write_to(&container.facts.bundle, |name| container.annotation(name)) {
+        log::warn(&error.to_string());
+    }
+    Ok(Some(hooks))
 }
 
 /// Cgroup, resctrl group and directory.

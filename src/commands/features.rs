@@ -35,7 +35,11 @@ pub(crate) fn features() -> Result<ExitCode> {
             ("io.github.creel.commit", option_env!("CREEL_COMMIT").unwrap_or("unknown")),
             ("io.github.creel.checkpoint.enabled", "true"),
         ],
-        unsafe_annotations: vec!["org.systemd.property.", crate::criu::CONFIG_ANNOTATION],
+        unsafe_annotations: vec![
+            "org.systemd.property.",
+            crate::criu::CONFIG_ANNOTATION,
+            crate::annotations::UNSAFE,
+        ],
     };
     print(&render(&tables))?;
     Ok(ExitCode::SUCCESS)

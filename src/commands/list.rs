@@ -23,8 +23,32 @@ pub(crate) fn list(globals: &Globals, format: Output, quiet: bool) -> Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
+/// The ids of all containers, whatever state they are in, sorted.
+pub(super) fn ids(globals: &Globals) -> Result<Vec<String>> {
+    let mut ids: Vec<String> = directories(globals)?.into_iter().map(|(id, _)| id).collect();
+    ids.sort();
+    Ok(ids)
+}
+
 /// Every container that can be read, by id. One that cannot is reported and passed over, as by runc.
 fn find(globals: &Globals) -> Result<Vec<(Container, Status, String)>> {
+    let root = &globals.root;
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let mut found = Vec::new();
+    for (id, uid) in directories(globals)? {
+        match Container::load(root, &id).and_then(|c| Ok((c.status()?, c))) {
+            Ok((status, container)) => found.push((container, status, owner(&passwd, uid))),
+            // Deleted meanwhile, or not a container.
+            Err(error) if error.kind() == Kind::NoSuchContainer => {}
+            Err(error) => log::warn(&format!("load container {id}: {error}")),
+        }
+    }
+    found.sort_by(|a, b| a.0.facts.id.cmp(&b.0.facts.id));
+    Ok(found)
+}
+
+/// The names of the state directories, and whose they are.
+fn directories(globals: &Globals) -> Result<Vec<(String, u32)>> {
     let root = &globals.root;
     let entries = match std::fs::read_dir(root) {
         Ok(entries) => entries,
@@ -34,24 +58,15 @@ fn find(globals: &Globals) -> Result<Vec<(Container, Status, String)>> {
         }
         Err(error) => return Err(error).context(|| format!("open {root:?}")),
     };
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let mut found = Vec::new();
     for entry in entries {
         let entry = entry.context(|| format!("read {root:?}"))?;
-        let name = entry.file_name();
-        let Some(id) = name.to_str() else { continue };
-        let Ok(about) = entry.metadata() else { continue };
-        if !about.is_dir() {
-            continue;
-        }
-        match Container::load(root, id).and_then(|c| Ok((c.status()?, c))) {
-            Ok((status, container)) => found.push((container, status, owner(&passwd, about.uid()))),
-            // Deleted meanwhile, or not a container.
-            Err(error) if error.kind() == Kind::NoSuchContainer => {}
-            Err(error) => log::warn(&format!("load container {id}: {error}")),
+        let Ok(id) = entry.file_name().into_string() else { continue };
+        match entry.metadata() {
+            Ok(about) if about.is_dir() => found.push((id, about.uid())),
+            _ => {}
         }
     }
-    found.sort_by(|a, b| a.0.facts.id.cmp(&b.0.facts.id));
     Ok(found)
 }
 

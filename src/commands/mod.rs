@@ -18,8 +18,10 @@ mod update;
 use std::io::Write;
 
 use crate::ExitCode;
-use crate::cli::args::{Command, Globals};
+use crate::bail;
+use crate::cli::args::{Command, Globals, Which};
 use crate::error::{Context, Result};
+use crate::log;
 use crate::state::Container;
 
 /// One arm per command.
@@ -29,8 +31,8 @@ pub(crate) fn dispatch(globals: &Globals, command: Command) -> Result<ExitCode> 
         Command::Run(run) => create::run(globals, &run),
         Command::Start { id } => start::start(globals, &id),
         Command::Exec(exec) => exec::exec(globals, &exec),
-        Command::Kill { id, signal, all } => start::kill(globals, &id, signal, all),
-        Command::Delete { id, force } => delete::delete(globals, &id, force),
+        Command::Kill { which, signal, all } => start::kill(globals, &which, signal, all),
+        Command::Delete { which, force } => delete::delete(globals, &which, force),
         Command::State { id } => state::state(globals, &id),
         Command::List { format, quiet } => list::list(globals, format, quiet),
         Command::Ps { id, format, args } => ps::ps(globals, &id, format, &args),
@@ -49,6 +51,32 @@ pub(crate) fn dispatch(globals: &Globals, command: Command) -> Result<ExitCode> 
 
 fn load(globals: &Globals, id: &str) -> Result<Container> {
     Container::load(&globals.root, id)
+}
+
+/// Does it to the container; or to each whose id matches, where a failure is a warning until all have
+/// had their turn.
+fn each(
+    globals: &Globals,
+    which: &Which,
+    doing: &str,
+    mut one: impl FnMut(&str) -> Result<()>,
+) -> Result<ExitCode> {
+    let regex = match which {
+        Which::One(id) => return one(id).map(|()| ExitCode::SUCCESS),
+        Which::Matching(regex) => regex,
+    };
+    let ids: Vec<String> = list::ids(globals)?.into_iter().filter(|id| regex.is_in(id)).collect();
+    let mut failed = 0;
+    for id in &ids {
+        if let Err(error) = one(id) {
+            log::warn(&format!("{doing} {id}: {error}"));
+            failed += 1;
+        }
+    }
+    if failed != 0 {
+        bail!("{doing}: failed for {failed} of {} containers", ids.len());
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// To standard output, whole.

@@ -11,7 +11,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::load;
 use crate::ExitCode;
-use crate::cli::args::Globals;
+use crate::cli::args::{Globals, Which};
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::{DefaultEnv, Hooks, Point};
 use crate::notify_socket::NotifySocket;
@@ -96,7 +96,8 @@ fn wait_no_writer(fifo: &OwnedFd) -> Result<()> {
 fn poststart(container: &Container) -> Result<()> {
     let text = container.config()?;
     let spec: oci::Spec<'_> = oci::parse(&text)?;
-    let hooks = Hooks::plan(spec.hooks.as_ref())?;
+    let mut hooks = Hooks::plan(spec.hooks.as_ref())?;
+    hooks.write_to(&container.facts.bundle, |name| container.annotation(name))?;
     run_poststart(container, &hooks)
 }
 
@@ -108,13 +109,13 @@ pub(super) fn run_poststart(container: &Container, hooks: &Hooks) -> Result<()> 
     })
 }
 
-pub(crate) fn kill(globals: &Globals, id: &str, number: i32, all: bool) -> Result<ExitCode> {
-    let container = load(globals, id)?;
-    match signal(&container, number, all) {
+pub(crate) fn kill(globals: &Globals, which: &Which, number: i32, all: bool) -> Result<ExitCode> {
+    let is_lenient = all || matches!(which, Which::Matching(_));
+    super::each(globals, which, "kill", |id| match signal(&load(globals, id)?, number, all) {
         // As runc: what is not running has nothing left to kill.
-        Err(error) if all && error.kind() == Kind::NotRunning => Ok(ExitCode::SUCCESS),
-        other => other.map(|()| ExitCode::SUCCESS),
-    }
+        Err(error) if is_lenient && error.kind() == Kind::NotRunning => Ok(()),
+        other => other,
+    })
 }
 
 /// To init through its pidfd; to every process when init's end would not be theirs.

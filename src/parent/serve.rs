@@ -50,13 +50,13 @@ pub(crate) fn until_ready(
                 link.done()?;
             }
             Message::Ask(Ask::Hooks) => {
-                late_limits(plan, &mut is_limited)?;
+                late_limits(plan, init, &mut is_limited)?;
                 hooks(plan, container, init)?;
                 link.done()?;
             }
-            Message::Ask(Ask::Ready) => return late_limits(plan, &mut is_limited),
+            Message::Ask(Ask::Ready) => return late_limits(plan, init, &mut is_limited),
             Message::Ask(Ask::Listener(number)) => {
-                late_limits(plan, &mut is_limited)?;
+                late_limits(plan, init, &mut is_limited)?;
                 return Agent::of_init(plan, container).hand_over(init, link, number);
             }
             Message::Tell(Tell::Failed(error)) => return Err(error),
@@ -105,9 +105,10 @@ fn is_killed_before_exec(init: &Init) -> bool {
 }
 
 /// Limits that would have hindered the assembling; before hooks see the container.
-fn late_limits(plan: &Plan, is_limited: &mut bool) -> Result<()> {
+fn late_limits(plan: &Plan, init: &Init, is_limited: &mut bool) -> Result<()> {
     if !std::mem::replace(is_limited, true) {
         plan.cgroup_place.apply_late(&plan.cgroup)?;
+        plan.cgroup_place.delegate(&plan.cgroup, init.pid)?;
     }
     Ok(())
 }

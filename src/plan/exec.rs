@@ -8,7 +8,7 @@ use crate::child::keyring::Keyring;
 use crate::child::process::fds::Fds;
 use crate::child::process::terminal::Receiver;
 use crate::child::process::{Process, ProcessRequest};
-use crate::child::seccomp::Filter;
+use crate::child::seccomp::{self, Filter};
 use crate::child::tail::Finish;
 use crate::error::{Context, Result};
 use crate::limits::Limits;
@@ -83,8 +83,7 @@ impl Plan {
         entry.joins_user = has_user;
         entry.is_nested = entry.pid.is_some() && namespace::is_in_user_namespace();
         let limits = Limits::plan(process)?;
-        let filter =
-            linux.seccomp.as_ref().map(|profile| filter(container, profile)).transpose()?.flatten();
+        let filter = filter(container, spec)?;
         Ok(Self {
             entry,
             join,
@@ -116,12 +115,15 @@ impl Plan {
 
 /// The filter of the container's own process: the first exec compiles it again and saves it. To read
 /// it back takes a fourteenth of the time (docs/benchmarks.md); a container without exec pays nothing.
-fn filter(container: &Container, profile: &oci::Seccomp<'_>) -> Result<Option<Filter>> {
+fn filter(container: &Container, spec: &oci::Spec<'_>) -> Result<Option<Filter>> {
+    if !seccomp::is_set(spec) {
+        return Ok(None);
+    }
     let saved = container.saved_filter();
     if let Some(filter) = saved.as_deref().and_then(Filter::from_bytes) {
         return Ok(Some(filter));
     }
-    let filter = Filter::plan(profile)?;
+    let filter = seccomp::plan(spec)?;
     if let Some(filter) = &filter {
         container.save_filter(&filter.to_bytes());
     }

@@ -7,15 +7,16 @@ pub(crate) mod exec;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use crate::annotations;
 use crate::bail;
 use crate::bundle::Bundle;
-use crate::cgroup::{self, Cgroup, CgroupPlan, Doors, Hierarchies};
+use crate::cgroup::{self, Cgroup, CgroupPlan, Doors, Hierarchies, Manager};
 use crate::child::keyring::Keyring;
 use crate::child::process::fds::Fds;
 use crate::child::process::terminal::Receiver;
 use crate::child::process::{Process, ProcessRequest};
 use crate::child::rootfs::{self, CgroupView, HostRoot, Rootfs, V1Mount};
-use crate::child::seccomp::Filter;
+use crate::child::seccomp;
 use crate::child::sysctl::Sysctl;
 use crate::child::tail::Finish;
 use crate::child::uts::Uts;
@@ -42,7 +43,7 @@ pub(crate) struct Request<'a> {
     pub no_pivot: bool,
     pub no_new_keyring: bool,
     pub fds: Fds,
-    pub systemd_cgroup: bool,
+    pub cgroup_manager: Manager,
     pub rootless: Option<bool>,
     /// Who gets the terminal: the peer of `--console-socket`, or creel in the foreground.
     pub console: Option<Receiver>,
@@ -104,7 +105,7 @@ impl Plan {
             maps.cover(&process.user)?;
         }
         let rootfs = plan_rootfs((bundle, spec), &root, &request, &namespaces, &place)?;
-        let hooks = Hooks::plan(spec.hooks.as_ref())?;
+        let hooks = plan_hooks(bundle, spec)?;
         let net_devices = NetDevices::plan(linux)?;
         let resctrl = Resctrl::plan(linux, request.id)?;
         let facts = Facts {
@@ -115,7 +116,7 @@ impl Plan {
             no_new_keyring: request.no_new_keyring,
             ..facts(bundle, spec, request.id, &root.path, place)
         };
-        let filter = linux.seccomp.as_ref().map(Filter::plan).transpose()?.flatten();
+        let filter = seccomp::plan(spec)?;
         let start_hooks = hooks.has(Point::StartContainer).then(|| (hooks.clone(), facts.clone()));
         let limits = Limits::plan(process)?;
         // For `exec` only, but what is wrong with it is wrong now.
@@ -159,11 +160,21 @@ impl Plan {
     }
 }
 
+fn plan_hooks(bundle: &Bundle, spec: &oci::Spec<'_>) -> Result<Hooks> {
+    let mut hooks = Hooks::plan(spec.hooks.as_ref())?;
+    hooks.write_to(&bundle.dir, |name| annotations::get(spec, name))?;
+    Ok(hooks)
+}
+
 fn plan_cgroup(
     spec: &oci::Spec<'_>,
     linux: &oci::Linux<'_>,
     request: &Request<'_>,
 ) -> Result<CgroupPlan> {
+    if request.cgroup_manager == Manager::Disabled {
+        return CgroupPlan::disabled(&Hierarchies::detect()?, linux.resources.as_ref());
+    }
+    let is_systemd = request.cgroup_manager == Manager::Systemd;
     let mut plan = CgroupPlan::new(
         &Hierarchies::detect()?,
         &cgroup::Request {
@@ -173,8 +184,8 @@ fn plan_cgroup(
             nodes: &linux.devices,
             owner: cgroup::plan_owner(spec, linux),
             strict_devices: rules::is_set(spec, rules::STRICT_DEVICES),
-            systemd: request.systemd_cgroup,
-            rootless: request.rootless.unwrap_or_else(|| is_rootless(request.systemd_cgroup)),
+            systemd: is_systemd,
+            rootless: request.rootless.unwrap_or_else(|| is_rootless(is_systemd)),
         },
     )?;
     plan.annotate(&spec.annotations)?;
@@ -190,7 +201,7 @@ fn is_rootless(systemd: bool) -> bool {
 
 /// crun's annotation, which Podman's `--group-add keep-groups` sets: being there is enough.
 fn keeps_groups(spec: &oci::Spec<'_>) -> bool {
-    spec.annotations.contains_key("run.oci.keep_original_groups")
+    spec.annotations.contains_key(annotations::KEEP_GROUPS)
 }
 
 /// The cgroup that a container of this config has been given, limits aside.
@@ -198,7 +209,8 @@ fn keeps_groups(spec: &oci::Spec<'_>) -> bool {
 /// # Errors
 /// A config that cannot be understood; a path below the cgroup of whoever ran `create`, which is not
 /// known any more.
-pub(crate) fn cgroup_of_config(config: &str, id: &str, systemd: bool) -> Result<Cgroup> {
+pub(crate) fn cgroup_of_config(config: &str, id: &str, manager: Manager) -> Result<Cgroup> {
+    let systemd = manager == Manager::Systemd;
     let spec: oci::Spec<'_> = oci::parse(config)?;
     let path = spec.linux.map(|linux| linux.cgroups_path).unwrap_or_default();
     if path.is_empty() {

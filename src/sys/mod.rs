@@ -18,6 +18,7 @@ pub(crate) mod ns;
 pub(crate) mod openat2;
 pub(crate) mod path;
 pub(crate) mod pidfd;
+pub(crate) mod regex;
 pub(crate) mod rlimit;
 pub(crate) mod sched;
 pub(crate) mod scm;

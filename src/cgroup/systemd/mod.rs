@@ -197,10 +197,10 @@ impl Cgroup {
         let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup"))
             .context(|| format!("read the cgroup of {pid}"))?;
         let own = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or_default();
-        if join(&unified.mount, own) != unified.path {
+        if join(&unified.mount, own) != unified.unit_path() {
             return Err(Error::text(format!(
                 "{FLAG}: systemd has left {pid} in {own} instead of {}",
-                unified.path
+                unified.unit_path()
             )));
         }
         Ok(())

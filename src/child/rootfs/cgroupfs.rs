@@ -17,9 +17,12 @@ use super::Request;
 use super::attributes::{Exact, Rest};
 use super::lockdown::empty_tmpfs;
 use super::options::{MS_RDONLY, Options, attributes};
-use super::root::{Links, Missing, make_component, open_component};
+use super::root::{Links, Missing, clean, make_component, open_component};
 use super::tree::Tree;
+use crate::annotations::{self, FORCE_CGROUP_V1};
+use crate::bail;
 use crate::error::{Context, Result};
+use crate::oci;
 use crate::sys::Inside;
 use crate::sys::mount::{
     Depth, attr, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
@@ -81,6 +84,8 @@ impl Cgroups {
                 let hierarchies = view.v1.iter().map(Hierarchy::plan).collect::<Result<_>>()?;
                 Ok(Some(Self::V1 { hierarchies, exact }))
             }
+            // Of a named hierarchy of its own; see `forced_v1`.
+            "cgroup" if options.data.iter().any(|option| option.starts_with("name=")) => Ok(None),
             "cgroup" | "cgroup2" => {
                 let own = view.v2.as_deref();
                 let is_new = request.new_cgroup_namespace || !options.data.is_empty();
@@ -117,6 +122,32 @@ impl Cgroups {
             }
         }
     }
+}
+
+/// `run.oci.systemd.force_cgroup_v1`: where a systemd of old in the container shall find the hierarchy
+/// `name=systemd` on a host with v2 alone, in the place of what the config mounts there; and how. None
+/// where v1 is shown anyway.
+pub(super) fn forced_v1<'a>(
+    spec: &oci::Spec<'a>,
+    view: &CgroupView,
+) -> Result<Option<(String, [oci::Mount<'a>; 2])>> {
+    let Some(at) = annotations::get(spec, FORCE_CGROUP_V1).filter(|_| view.v1.is_empty()) else {
+        return Ok(None);
+    };
+    if !spec.mounts.iter().any(|mount| clean(&mount.destination) == clean(at)) {
+        bail!("annotations[{FORCE_CGROUP_V1}]: {at:?} is the destination of no mount");
+    }
+    let mount = |to: String, kind: &'static str, options: &[&'static str]| oci::Mount {
+        destination: to.into(),
+        kind: kind.into(),
+        source: kind.into(),
+        options: options.iter().map(|option| (*option).into()).collect(),
+        ..Default::default()
+    };
+    let tmpfs = mount(at.to_owned(), "tmpfs", &["nosuid", "nodev", "noexec", "mode=755"]);
+    let options = &["nosuid", "nodev", "noexec", "relatime", "none", "name=systemd", "xattr"];
+    let systemd = mount(format!("{at}/systemd"), "cgroup", options);
+    Ok(Some((clean(at), [tmpfs, systemd])))
 }
 
 impl Hierarchy {

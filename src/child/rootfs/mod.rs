@@ -33,6 +33,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{Mode, fstat, umask};
 use nix::unistd::fchdir;
 
+use crate::annotations;
 use crate::error::{Context, Error, Result};
 use crate::oci::{self, IdMapping};
 use crate::sys::Inside;
@@ -87,15 +88,25 @@ pub(crate) struct Entered {
 impl Rootfs {
     pub(crate) fn plan(spec: &oci::Spec<'_>, request: &Request<'_>) -> Result<Self> {
         let pivot = pivot::Pivot::plan(spec, request)?;
-        let label = spec.linux.as_ref().map(|linux| linux.mount_label.as_str());
-        let label = label.filter(|label| !label.is_empty() && has_selinux());
+        let label = spec.linux.as_ref().map_or("", |linux| linux.mount_label.as_str());
+        let context_type = annotations::get(spec, annotations::MOUNT_CONTEXT_TYPE);
+        let planned = mount::Label::plan(label, context_type)?;
+        let planned = Some(planned).filter(|_| !label.is_empty() && has_selinux());
+        let label = planned.map(|planned| planned.text);
         let eyes = bind::Eyes::plan(request.new_user_namespace, request.uid_map, request.gid_map);
         let maps = idmap::Maps::default();
-        let mut planner = mount::Planner { request, label, eyes, maps };
+        let mut planner = mount::Planner { request, label: planned, eyes, maps };
         let mut mounts = Vec::with_capacity(spec.mounts.len() + request.extra_mounts.len());
+        let forced = cgroupfs::forced_v1(spec, &request.cgroups)?;
         for (i, mount) in spec.mounts.iter().chain(request.extra_mounts).enumerate() {
-            let planned = mount::Mount::plan(mount, &mut planner);
-            mounts.push(planned.context(|| format!("mounts[{i}]"))?);
+            let instead = match &forced {
+                Some((at, instead)) if *at == root::clean(&mount.destination) => &instead[..],
+                _ => std::slice::from_ref(mount),
+            };
+            for mount in instead {
+                let planned = mount::Mount::plan(mount, &mut planner);
+                mounts.push(planned.context(|| format!("mounts[{i}]"))?);
+            }
         }
         let devices = if mounts.iter().any(mount::Mount::is_dev_bind) {
             None

@@ -15,6 +15,7 @@ use super::newfs::{NewFs, Wanted};
 use super::options::{MS_BIND, Options};
 use super::root::{Links, Place, clean};
 use super::tree::{Tree, is_at_or_below};
+use crate::annotations::MOUNT_CONTEXT_TYPE;
 use crate::bail;
 use crate::error::{Context, Result};
 use crate::oci;
@@ -61,10 +62,31 @@ pub(super) enum What {
     },
 }
 
+/// `linux.mountLabel`, and the option that gives it to a filesystem.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Label<'a> {
+    pub text: &'a str,
+    /// `context`, or what crun's annotation says.
+    pub option: &'a str,
+}
+
+impl<'a> Label<'a> {
+    pub(super) fn plan(text: &'a str, option: Option<&'a str>) -> Result<Self> {
+        match option.unwrap_or("context") {
+            option @ ("context" | "fscontext" | "defcontext" | "rootcontext") => {
+                Ok(Self { text, option })
+            }
+            other => bail!(
+                "annotations[{MOUNT_CONTEXT_TYPE}]: {other:?} is not context, fscontext, defcontext or rootcontext"
+            ),
+        }
+    }
+}
+
 /// What planning a mount needs to know besides it.
 pub(super) struct Planner<'a> {
     pub request: &'a Request<'a>,
-    pub label: Option<&'a str>,
+    pub label: Option<Label<'a>>,
     pub eyes: Eyes,
     pub maps: Maps,
 }

@@ -14,6 +14,7 @@ use nix::unistd::fchdir;
 
 use super::copyup::copy_up;
 use super::idmap::Mapped;
+use super::mount::Label;
 use super::options::{MS_RDONLY, Options, attributes, superblock_flags};
 use super::root::{Links, Missing, Place};
 use super::tree::Tree;
@@ -76,7 +77,7 @@ impl NewFs {
         source: &str,
         options: &Options,
         destination: &str,
-        label: Option<&str>,
+        label: Option<Label<'_>>,
         idmapped: bool,
     ) -> Result<Self> {
         let is_tmpfs = kind == "tmpfs";
@@ -109,7 +110,10 @@ impl NewFs {
             ordinary_directory: matches!(kind, "proc" | "sysfs"),
             inherit_mode: is_tmpfs && !options.data.iter().any(|o| o.starts_with("mode=")),
             copy_up: options.copy_up,
-            root_label: label.filter(|_| kind == "mqueue").map(cstring).transpose()?,
+            root_label: label
+                .filter(|_| kind == "mqueue")
+                .map(|label| cstring(label.text))
+                .transpose()?,
             readonly_later,
             fresh: is_tmpfs && !options.copy_up,
         })
@@ -290,15 +294,16 @@ fn said_by_kernel(fs: &OwnedFd) -> Option<String> {
 }
 
 /// The options for the filesystem as one text.
-fn join_data(options: &Options, label: Option<&str>) -> String {
+fn join_data(options: &Options, label: Option<Label<'_>>) -> String {
     let mut data = options.data.join(",");
-    if let Some(label) = label {
+    if let Some(Label { text, option }) = label {
         if !data.is_empty() {
             data.push(',');
         }
-        data.push_str("context=");
+        data.push_str(option);
+        data.push('=');
         // mount(2) needs quotes around a label with commas; fsconfig takes none.
-        data.push_str(&if label.contains(',') { format!("{label:?}") } else { label.to_owned() });
+        data.push_str(&if text.contains(',') { format!("{text:?}") } else { text.to_owned() });
     }
     data
 }
@@ -335,4 +340,27 @@ fn params(source: &str, flags: u64, data: &str) -> Result<Vec<(CString, Option<C
 
 fn cstring(text: &str) -> Result<CString> {
     crate::sys::cstring(text).context(|| format!("a null byte in {text:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_given_by_the_option_that_the_annotation_names() {
+        let options = Options::plan(&["size=1m".into()]).unwrap();
+        let data = |text, option| {
+            join_data(&options, Some(Label::plan(text, option).expect("a known option")))
+        };
+        assert_eq!(data("u:r:t:s0", None), "size=1m,context=u:r:t:s0");
+        assert_eq!(
+            data("u:r:t:s0:c1,c2", Some("rootcontext")),
+            "size=1m,rootcontext=\"u:r:t:s0:c1,c2\""
+        );
+        let refusal = Label::plan("x", Some("context=")).unwrap_err().to_string();
+        assert_eq!(
+            refusal,
+            "annotations[run.oci.mount_context_type]: \"context=\" is not context, fscontext, defcontext or rootcontext"
+        );
+    }
 }

@@ -4,6 +4,7 @@
 //! child only loads the finished program, as late as it can: last before execve with no_new_privs,
 //! else before the capabilities go.
 
+mod annotated;
 mod arch;
 mod args;
 mod bpf;
@@ -28,6 +29,7 @@ use crate::error::{Context, Result};
 use crate::sys::{self, Inside};
 use crate::{log, oci};
 
+pub(crate) use annotated::{is_set, plan};
 pub(crate) use arch::known as known_archs;
 pub(crate) use profile::{known_actions, known_operators};
 
