@@ -88,7 +88,8 @@ impl Error {
         }
     }
 
-    fn push(mut self, doing: String) -> Self {
+    /// With one more clause before it.
+    pub(crate) fn within(mut self, doing: String) -> Self {
         self.doing.push(doing);
         self
     }
@@ -145,7 +146,7 @@ pub(crate) trait Context<T> {
 
 impl<T, E: Into<Error>> Context<T> for std::result::Result<T, E> {
     fn context<S: Into<String>>(self, doing: impl FnOnce() -> S) -> Result<T> {
-        self.map_err(|e| e.into().push(doing().into()))
+        self.map_err(|e| e.into().within(doing().into()))
     }
 }
 

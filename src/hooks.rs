@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::stat::{SFlag, stat};
 use nix::unistd::Pid;
 
 use crate::annotations::HOOKS_OUTPUT;
@@ -140,6 +141,33 @@ impl Hooks {
         Ok(())
     }
 
+    /// For `check`: hooks whose file is not there or cannot be executed, each with its point and place.
+    /// Those of startContainer are in the container's root, for `in_root` to say the mode of.
+    pub(crate) fn foresee(
+        &self,
+        in_root: impl Fn(&str) -> Option<Result<u32, Errno>>,
+    ) -> Vec<(Point, usize, Error)> {
+        let mut found = Vec::new();
+        for (point, _) in POINTS {
+            for (i, hook) in self.at(point).iter().enumerate() {
+                let mode = match point {
+                    Point::StartContainer => in_root(&hook.path),
+                    _ => Some(stat(hook.path.as_str()).map(|stat| stat.st_mode)),
+                };
+                let outcome = match mode {
+                    None => Ok(()),
+                    Some(Err(errno)) => Err(errno),
+                    Some(Ok(mode)) if is_program(mode) => Ok(()),
+                    Some(Ok(_)) => Err(Errno::EACCES),
+                };
+                if let Err(error) = outcome.context(|| hook.clause(point, i)) {
+                    found.push((point, i, error));
+                }
+            }
+        }
+        found
+    }
+
     /// Runs every poststop hook; a failure is a warning (runtime.md#lifecycle, step 13).
     pub(crate) fn run_poststop(&self, state: &str) {
         for (i, hook) in self.at(Point::Poststop).iter().enumerate() {
@@ -157,6 +185,11 @@ pub(crate) enum DefaultEnv<'a> {
     Own,
     /// The container's, as `NAME=value` (startContainer, as runc).
     Given(&'a [std::ffi::CString]),
+}
+
+/// Of a file's mode: whether somebody may execute it.
+pub(crate) fn is_program(mode: u32) -> bool {
+    mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits() && mode & 0o111 != 0
 }
 
 fn plan_hook(hook: &oci::Hook<'_>) -> Result<Hook> {

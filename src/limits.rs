@@ -76,6 +76,24 @@ impl Limits {
         Ok(Self { rlimits, oom_score_adj, is_rootless: !nix::unistd::geteuid().is_root() })
     }
 
+    /// For `check`: hard limits above what this process may give.
+    pub(crate) fn foresee(&self, may_raise: bool) -> Vec<(usize, Error)> {
+        let most_files = std::fs::read_to_string("/proc/sys/fs/nr_open");
+        let most_files = most_files.ok().and_then(|n| n.trim().parse::<u64>().ok());
+        let refused = |limit: &Rlimit| {
+            let is_files = limit.name == "RLIMIT_NOFILE";
+            let (_, present) = getrlimit(Pid::from_raw(0), limit.resource).unwrap_or_default();
+            is_files && most_files.is_some_and(|most| limit.hard > most)
+                || limit.hard > present && !may_raise
+        };
+        let error = |&Rlimit { name, soft, hard, .. }: &Rlimit| {
+            let doing = format!("process.rlimits: {name} (soft {soft}, hard {hard})");
+            Error::from(nix::errno::Errno::EPERM).within(doing)
+        };
+        let all = self.rlimits.iter().enumerate().filter(|(_, limit)| refused(limit));
+        all.map(|(i, limit)| (i, error(limit))).collect()
+    }
+
     /// In the clone; the change of user must come after.
     pub(crate) fn apply_to_self(&self, _: &Inside) -> Result<()> {
         self.apply_rlimits(Pid::from_raw(0))

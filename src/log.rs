@@ -104,6 +104,7 @@ fn connect(path: &str) -> Result<File> {
 
 thread_local! {
     static LOG: RefCell<Log> = const { RefCell::new(Log::STDERR) };
+    static COLLECTED: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
 /// Opens the file of `--log`, made 0644 if absent. Each line reaches the disk before the next step,
@@ -168,7 +169,17 @@ pub(crate) fn error(message: &str) {
 }
 
 pub(crate) fn warn(message: &str) {
-    line(Level::Warning, message);
+    let collect = |list: &mut Vec<String>| list.push(message.to_owned());
+    if COLLECTED.with_borrow_mut(|list| list.as_mut().map(collect)).is_none() {
+        line(Level::Warning, message);
+    }
+}
+
+/// For `check`: the warnings of `body`, which are not logged.
+pub(crate) fn collect<T>(body: impl FnOnce() -> T) -> (T, Vec<String>) {
+    COLLECTED.set(Some(Vec::new()));
+    let outcome = body();
+    (outcome, COLLECTED.take().unwrap_or_default())
 }
 
 /// The closure is only called if somebody wants to know.

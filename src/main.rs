@@ -5,6 +5,7 @@
 mod annotations;
 mod bundle;
 mod cgroup;
+mod check;
 mod child;
 mod cli;
 mod commands;

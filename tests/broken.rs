@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Broken configs and commands: a table of rows. Each row is done once, with a JSON log, and then
 //! holds: the exit code; the whole error line, once on stderr and once in the log; nothing is left.
+//! Before, `check` must have said the same of it, unless unforeseen.rs says why it cannot.
 //! With `RUNTIME=/path/to/runc` only exit codes and leftovers are compared, except where a row says
 //! why creel differs.
 
@@ -22,6 +23,8 @@ mod linux;
 mod mounts;
 #[path = "broken/process.rs"]
 mod process;
+#[path = "broken/unforeseen.rs"]
+mod unforeseen;
 
 use case::check;
 

@@ -3,10 +3,13 @@
 //! Child side, after the root is entered; written through a private procfs.
 
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::errno::Errno;
 
 use super::rootfs::Proc;
 use crate::bail;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::oci;
 use crate::sys::Inside;
 
@@ -52,6 +55,19 @@ impl Sysctl {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// For `check`: names that this kernel does not have. What belongs to an interface may be there in the
+    /// container only.
+    pub(crate) fn foresee(&self) -> Vec<(&str, Error)> {
+        let is_of_interface = |file: &str| file.contains("/conf/") || file.contains("/neigh/");
+        let missing = self.0.iter().filter(|write| {
+            !is_of_interface(&write.file) && !Path::new("/proc").join(&write.file).exists()
+        });
+        let error = |Write { name, value, .. }: &Write| {
+            Error::from(Errno::ENOENT).within(format!("linux.sysctl: {name}: write {value:?}"))
+        };
+        missing.map(|write| (write.name.as_str(), error(write))).collect()
     }
 
     pub(crate) fn apply(&self, proc: &Proc, _: &Inside) -> Result<()> {

@@ -37,6 +37,7 @@ pub(crate) enum Command {
     Events { id: String, interval: Duration, stats: bool },
     Spec { bundle: Option<PathBuf>, rootless: bool },
     Features,
+    Check(Check),
     Checkpoint(Checkpoint),
     Restore(Restore),
 }
@@ -54,6 +55,14 @@ pub(crate) enum Which {
 pub(crate) enum Output {
     Table,
     Json,
+}
+
+#[derive(Debug)]
+pub(crate) struct Check {
+    /// None: the host alone.
+    pub bundle: Option<PathBuf>,
+    /// `--format json`
+    pub as_json: bool,
 }
 
 #[derive(Debug)]

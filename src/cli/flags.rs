@@ -180,6 +180,12 @@ const fn simple(name: &'static str, summary: &'static str, usage: &'static str) 
 /// In the order of the help text.
 pub(crate) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
+        description: "Looks at the bundle and at this host, and makes nothing: what create would refuse, what it\nwould run into, what is misspelt. Without a bundle, what the host has and lacks. The exit\nstatus is 0 if there are no errors, else 1.",
+        flags: &[text("format", "'text' or 'json'").short('f').default("\"text\"")],
+        arity: Arity::Between(0, 1),
+        ..simple("check", "check a bundle and this host, without making anything", "[bundle]")
+    },
+    CommandSpec {
         flags: CHECKPOINT,
         ..simple("checkpoint", "save a running container's processes to files", ID)
     },

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::args::{
-    Checkpoint, Command, Create, Exec, Globals, Limits, Output, Process, ProcessOptions, Restore,
-    Run, Update, Which,
+    Check, Checkpoint, Command, Create, Exec, Globals, Limits, Output, Process, ProcessOptions,
+    Restore, Run, Update, Which,
 };
 use super::flags::CommandSpec;
 use super::parse::Values;
@@ -125,6 +125,14 @@ impl Command {
                 Self::Spec { bundle: values.path("bundle"), rootless: values.bool("rootless")? }
             }
             "features" => Self::Features,
+            "check" => Self::Check(Check {
+                bundle: args.first().map(PathBuf::from),
+                as_json: match values.string("format").as_deref() {
+                    None | Some("text") => false,
+                    Some("json") => true,
+                    Some(_) => bail!("invalid format option"),
+                },
+            }),
             "checkpoint" => Self::Checkpoint(Checkpoint::read(id()?, values)?),
             "restore" => Self::Restore(Restore::read(id()?, values)?),
             other => bail!("No help topic for '{other}'"),

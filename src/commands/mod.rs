@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What each command does, from typed arguments to an exit code.
 
+mod check;
 mod checkpoint;
 pub(crate) mod create;
 pub(crate) mod delete;
@@ -44,6 +45,7 @@ pub(crate) fn dispatch(globals: &Globals, command: Command) -> Result<ExitCode> 
             crate::cli::spec::write(bundle.as_deref(), rootless).map(|()| ExitCode::SUCCESS)
         }
         Command::Features => features::features(),
+        Command::Check(check) => check::check(globals, &check),
         Command::Checkpoint(checkpoint) => checkpoint::checkpoint(globals, &checkpoint),
         Command::Restore(restore) => restore::restore(globals, restore),
     }

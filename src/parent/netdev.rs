@@ -11,7 +11,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::unistd::{Pid, geteuid};
 
 use crate::bail;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::oci;
 use crate::sys::fd;
 use crate::sys::netlink::{Answer, Request, Route, u32_at};
@@ -65,6 +65,19 @@ impl NetDevices {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// For `check`: devices that are not there.
+    pub(crate) fn foresee(&self) -> Vec<(&str, Error)> {
+        let Ok(here) = Route::new() else { return Vec::new() };
+        let look_up = |device: &NetDevice| {
+            index_of(&here, &device.name)
+                .context(|| "look it up")
+                .context(|| format!("linux.netDevices.{}", device.name))
+                .err()
+        };
+        let found = |device| look_up(device).map(|error| (device.name.as_str(), error));
+        self.0.iter().filter_map(found).collect()
     }
 
     /// Moves all into the network namespace of `pid`.

@@ -76,6 +76,13 @@ pub(crate) fn clone3(request: &CloneRequest<'_>) -> Result<Fork, Errno> {
     }
 }
 
+/// Whether the kernel knows the call: an argument of no size is refused otherwise than by ENOSYS.
+pub(crate) fn has_clone3() -> Result<(), Errno> {
+    // SAFETY: no memory is named, and a size of 0 is refused before anything else.
+    let answer = unsafe { libc::syscall(libc::SYS_clone3, std::ptr::null::<libc::c_void>(), 0) };
+    Errno::result(answer).map(drop)
+}
+
 /// clone(2), which knows neither cgroups nor CLONE_NEWTIME.
 fn clone(args: &libc::clone_args, pidfd: &mut libc::c_int) -> Result<libc::c_long, Errno> {
     const CSIGNAL: u64 = 0xff;

@@ -172,6 +172,9 @@ fn row(case: &Case) -> Vec<String> {
             wrong.push(format!("before: {step:?}: {}: {}", run.code, run.err));
         }
     }
+    if is_creel() && matches!(case.command[0], "create" | "run") {
+        wrong.extend(checked(case, &bundle));
+    }
     let log = bundle.dir.join("log.json");
     // What the commands before have logged is not looked at.
     let _ = fs::remove_file(&log);
@@ -193,6 +196,61 @@ fn row(case: &Case) -> Vec<String> {
     }
     wrong.extend(end(case, &bundle));
     wrong
+}
+
+/// What is wrong with `check`'s words about a config that is refused, or accepted.
+fn checked(case: &Case, bundle: &Bundle) -> Vec<String> {
+    let dir = match case.command {
+        [_, "--bundle", dir, ..] => fill(dir, bundle),
+        _ => fill("{DIR}", bundle),
+    };
+    let before = files(bundle);
+    let run = bundle.runtime(&["check", "--format", "json", &dir]);
+    let mut wrong = Vec::new();
+    if files(bundle) != before {
+        wrong.push("check has made something in the bundle".to_owned());
+    }
+    let Ok(report) = serde_json::from_str::<Value>(&run.out) else {
+        wrong.push(format!("check: {} {}", run.out, run.err));
+        return wrong;
+    };
+    let has = |level: &str, text: &str| {
+        let list = report["findings"].as_array().expect("findings");
+        list.iter().any(|f| f["level"] == level && f["found"] == text)
+    };
+    let is_ok = run.code == 0 && report["ok"] == true;
+    let unforeseen = super::unforeseen::reason(case.name);
+    match (case.status != 0, unforeseen) {
+        (true, None) if is_ok || !has("error", &fill(&case.message, bundle)) => {
+            wrong.push(format!("check does not say so: {}", run.out));
+        }
+        (true, Some(_)) if has("error", &fill(&case.message, bundle)) => {
+            wrong.push(format!(
+                "check says so, though unforeseen.rs has it: {}",
+                unforeseen.unwrap_or_default()
+            ));
+        }
+        (false, _) if !is_ok => wrong.push(format!("check refuses it: {}", run.out)),
+        _ => {}
+    }
+    for warning in &case.warnings {
+        if unforeseen.is_none() && !has("warning", &fill(warning, bundle)) {
+            wrong.push(format!("check does not warn: {warning}"));
+        }
+    }
+    wrong
+}
+
+/// All below the bundle.
+fn files(bundle: &Bundle) -> String {
+    let mut find = Command::new("find");
+    find.arg(&bundle.dir).args(["-not", "-name", "out*"]);
+    let find = find.args(["-not", "-name", "err*", "-printf", "%p %y %m %s %T@\\n"]).output();
+    let out = String::from_utf8_lossy(&find.expect("find").stdout).into_owned();
+    // Its own change of time is that of the files that take the output.
+    out.lines()
+        .filter(|l| !l.starts_with(&format!("{} d", bundle.dir.display())))
+        .collect::<String>()
 }
 
 /// What is left, after the end of a container that was to live on.

@@ -3,6 +3,7 @@
 //! Child side, in the container's root: `chdir` around the change of user, `complete_env` before it,
 //! `find` after it and before Ready, `execve` last.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
@@ -123,6 +124,41 @@ impl Command {
 
     /// Where `args[0]` is, as Go's exec.LookPath finds it: managers know its words.
     pub(crate) fn find(&self, _: &Inside) -> Result<CString> {
+        self.find_by(executable)
+    }
+
+    /// For `check`: what `chdir` and `find` would say. `mode` is of a file below the root, and None where
+    /// something will be mounted on the way: then nothing is known.
+    pub(crate) fn foresee(
+        &self,
+        mode: impl Fn(&str) -> Option<Result<u32, Errno>>,
+    ) -> [Result<()>; 2] {
+        let is_dir = |mode: u32| mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits();
+        let cwd = match mode(&self.cwd.to_string_lossy()) {
+            Some(Ok(mode)) if !is_dir(mode) => Err(Errno::ENOTDIR),
+            Some(Err(errno @ Errno::ENOTDIR)) => Err(errno),
+            _ => Ok(()),
+        };
+        let is_hidden = Cell::new(false);
+        let found = self.find_by(|file| {
+            let file = file.to_string_lossy();
+            let below_cwd = format!("{}/{file}", self.cwd.to_string_lossy());
+            match mode(if file.starts_with('/') { &file } else { &below_cwd }) {
+                None => {
+                    is_hidden.set(true);
+                    Ok(())
+                }
+                Some(Err(errno)) => Err(Refused::Stat(errno)),
+                Some(Ok(mode)) if is_dir(mode) => Err(Refused::Directory),
+                Some(Ok(mode)) if mode & 0o111 == 0 => Err(Refused::Access(Errno::EACCES)),
+                Some(Ok(_)) => Ok(()),
+            }
+        });
+        let found = if is_hidden.get() { Ok(()) } else { found.map(drop) };
+        [cwd.context(|| self.chdir_clause()), found]
+    }
+
+    fn find_by(&self, executable: impl Fn(&CStr) -> Result<(), Refused>) -> Result<CString> {
         let name = self.args[0].to_string_lossy();
         let refusal =
             |why: &str| Error::text(format!("exec: {name:?}: {why}")).with_kind(Kind::NoExec);

@@ -10,12 +10,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, readlinkat};
-use nix::sys::stat::{SFlag, fstat};
+use nix::fcntl::{AT_FDCWD, OFlag, open, readlinkat};
+use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::symlinkat;
 
 use super::attributes::{Exact, propagate, set_recursively};
+use super::foresee::{Foreseen, Sight};
 use super::idmap::Mapped;
 use super::mapper::Mapper;
 use super::options::{MS_REC, Options};
@@ -156,6 +157,60 @@ impl Bind {
             _ => {}
         }
         Ok(fd)
+    }
+
+    /// For `check`: the source, the mount point, and whether the source takes id maps.
+    pub(super) fn foresee(&self, to: Option<&str>, sight: &Sight) -> Result<(), Foreseen> {
+        let Some(source) = self.look_up(sight).map_err(|error| ("source", error))? else {
+            return Ok(());
+        };
+        let is_dir = |fd: &OwnedFd| fstat(fd).is_ok_and(|stat| is_kind(&stat, SFlag::S_IFDIR));
+        let place = || -> Result<()> {
+            let Some(to) = to else { return Ok(()) };
+            let found = sight.mount_point(to).context(|| "mount point")?;
+            let Some(place) = found else { return Ok(()) };
+            let is_proc =
+                || fstatfs(&source).is_ok_and(|st| st.filesystem_type() == PROC_SUPER_MAGIC);
+            super::mount::check_place(&place, "bind", is_proc)?;
+            match (is_dir(&source), is_dir(&place.fd)) {
+                (true, false) => Err(Errno::ENOTDIR).context(|| "a directory over a file"),
+                (false, true) => Err(Errno::ENOTDIR).context(|| "a file over a directory"),
+                _ => Ok(()),
+            }
+        };
+        place().map_err(|error| ("destination", error))?;
+        if self.idmap.is_none() || self.mapper.is_some() || self.inside.is_some() {
+            return Ok(());
+        }
+        let context = || format!("source {}", self.source.to_string_lossy());
+        match self.open(None).context(context) {
+            // Without privileges there is no asking.
+            Err(error) if error.errno() == Some(Errno::EPERM) => Ok(()),
+            Err(error) => Err(("uidMappings", error)),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// None: something is mounted there before, or a link is copied.
+    fn look_up(&self, sight: &Sight) -> Result<Option<OwnedFd>> {
+        if self.opened.borrow().is_some() {
+            return Ok(None);
+        }
+        let found = match &self.inside {
+            Some(path) => match sight.find(&path.to_string_lossy()) {
+                None => return Ok(None),
+                Some(found) => found.map(|place| place.fd),
+            },
+            None => {
+                let links = if self.follow { OFlag::empty() } else { OFlag::O_NOFOLLOW };
+                let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | links;
+                open(self.source.as_c_str(), flags, Mode::empty())
+            }
+        };
+        if self.copy_symlink && readlinkat(AT_FDCWD, self.source.as_c_str()).is_ok() {
+            return Ok(None);
+        }
+        found.map(Some).context(|| format!("source {}", self.source.to_string_lossy()))
     }
 
     pub(super) fn source(&self) -> &CString {

@@ -9,6 +9,7 @@ mod cgroupfs;
 mod copyup;
 mod devices;
 mod external;
+mod foresee;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod idmap;
@@ -40,6 +41,7 @@ use crate::sys::Inside;
 
 pub(crate) use cgroupfs::{CgroupView, V1Mount};
 pub(crate) use external::{External, of_running};
+pub(crate) use foresee::Sight;
 pub(crate) use options::names;
 pub(crate) use pivot::HostRoot;
 pub(crate) use proc::Proc;

@@ -10,6 +10,7 @@ use super::Request;
 use super::attributes::{Exact, by_path, propagate, set_recursively};
 use super::bind::{Bind, Eyes};
 use super::cgroupfs::Cgroups;
+use super::foresee::{Foreseen, Sight};
 use super::idmap::{Container, Mapped, Maps};
 use super::newfs::{NewFs, Wanted};
 use super::options::{MS_BIND, Options};
@@ -151,6 +152,17 @@ impl Mount {
             tree.add_fresh(fd, place);
         }
         Ok(())
+    }
+
+    /// For `check`: what `apply` would run into, as far as it shows beforehand.
+    pub(super) fn foresee(&self, sight: &Sight) -> Result<(), Foreseen> {
+        // A link that is itself the mount point leads nowhere.
+        let to = if self.links == Links::Follow { Some(self.to.as_str()) } else { None };
+        match &self.what {
+            What::New(new) => new.foresee(to, sight),
+            What::Bind(bind) => bind.foresee(to, sight),
+            What::Cgroups(_) | What::Remount { .. } => Ok(()),
+        }
     }
 
     /// Says that nothing but `others` is made after this, and `devices` in /dev.

@@ -9,17 +9,18 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::mount::{MsFlags, mount};
-use nix::sys::stat::{Mode, fstat};
+use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::fchdir;
 
 use super::copyup::copy_up;
+use super::foresee::{Foreseen, Sight};
 use super::idmap::Mapped;
 use super::mount::Label;
 use super::options::{MS_RDONLY, Options, attributes, superblock_flags};
-use super::root::{Links, Missing, Place};
+use super::root::{Links, Missing, Place, is_kind};
 use super::tree::Tree;
 use crate::bail;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::sys::Inside;
 use crate::sys::mount::{fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen};
 use crate::sys::xattr::fsetxattr;
@@ -166,6 +167,43 @@ impl NewFs {
         Ok(Made { fd: Some(fd), place, fresh: self.fresh })
     }
 
+    /// For `check`: the mount point, and what the kernel says to the type and its parameters; nothing is
+    /// made of them.
+    pub(super) fn foresee(&self, to: Option<&str>, sight: &Sight) -> Result<(), Foreseen> {
+        if let Some(to) = to {
+            self.foresee_place(to, sight).map_err(|error| ("destination", error))?;
+        }
+        let Some(detached) = &self.detached else { return Ok(()) };
+        let fs = match fsopen(&self.kind) {
+            Err(errno @ Errno::ENODEV) => return Err(("type", errno.into())),
+            // Without privileges there is no asking.
+            Err(_) => return Ok(()),
+            Ok(fs) => fs,
+        };
+        set_params(&fs, &detached.params).map_err(|errno| {
+            let source = detached.params.last().is_some_and(|(key, _)| key.as_c_str() == c"source");
+            let property = if source && detached.params.len() == 1 { "source" } else { "options" };
+            (property, said_with(&fs, errno))
+        })
+    }
+
+    fn foresee_place(&self, to: &str, sight: &Sight) -> Result<()> {
+        let place = match sight.mount_point(to) {
+            Err(Errno::ELOOP | Errno::ENOTDIR) if self.ordinary_directory => {
+                return self.not_ordinary();
+            }
+            other => other.context(|| "mount point")?,
+        };
+        let Some(place) = place else { return Ok(()) };
+        super::mount::check_place(&place, self.kind.to_str().unwrap_or_default(), || false)?;
+        let is_dir = fstat(&place.fd).is_ok_and(|stat| is_kind(&stat, SFlag::S_IFDIR));
+        match (is_dir, self.ordinary_directory) {
+            (_, true) if !is_dir || place.path != to => self.not_ordinary(),
+            (false, _) => Err(Errno::ENOTDIR.into()),
+            (true, _) => Ok(()),
+        }
+    }
+
     fn make_detached(
         &self,
         detached: &Detached,
@@ -224,10 +262,7 @@ impl NewFs {
         let configured = self.configure(&fs, params, place);
         let made = configured.and_then(|()| fsconfig_create(fs.as_fd()));
         if let Err(errno) = made {
-            return match said_by_kernel(&fs) {
-                Some(message) => Err(errno).context(|| message),
-                None => Err(errno.into()),
-            };
+            return Err(said_with(&fs, errno));
         }
         Ok(fsmount(fs.as_fd(), attr)?)
     }
@@ -241,13 +276,7 @@ impl NewFs {
         if let Some(mode) = self.inherited_mode(place)? {
             fsconfig_set_string(fs.as_fd(), c"mode", &crate::sys::cstring(mode)?)?;
         }
-        for (key, value) in params {
-            match value {
-                Some(value) => fsconfig_set_string(fs.as_fd(), key, value)?,
-                None => fsconfig_set_flag(fs.as_fd(), key)?,
-            }
-        }
-        Ok(())
+        set_params(fs, params)
     }
 
     fn inherited_mode(&self, place: &Place) -> Result<Option<String>, Errno> {
@@ -281,6 +310,21 @@ pub(super) struct Made {
     pub fd: Option<OwnedFd>,
     pub place: Place,
     pub fresh: bool,
+}
+
+fn set_params(fs: &OwnedFd, params: &[(CString, Option<CString>)]) -> Result<(), Errno> {
+    params.iter().try_for_each(|(key, value)| match value {
+        Some(value) => fsconfig_set_string(fs.as_fd(), key, value),
+        None => fsconfig_set_flag(fs.as_fd(), key),
+    })
+}
+
+fn said_with(fs: &OwnedFd, errno: Errno) -> Error {
+    let error = Error::from(errno);
+    match said_by_kernel(fs) {
+        Some(message) => error.within(message),
+        None => error,
+    }
 }
 
 /// What the kernel has to say about the context, such as an unknown parameter.

@@ -120,6 +120,14 @@ impl Pivot {
         &self.path
     }
 
+    /// The root as it was when it was checked, for `check`.
+    pub(super) fn look(&self) -> Result<OwnedFd, Errno> {
+        match &*self.checked.borrow() {
+            Some(fd) => fd.try_clone().map_err(|_| Errno::EMFILE),
+            None => Err(Errno::ENOENT),
+        }
+    }
+
     /// Binds the root onto itself; the copy is the container's root from here on.
     pub(super) fn bind_root(&self, _: &Inside) -> Result<Root> {
         if self.way != Way::Chroot {

@@ -65,6 +65,11 @@ pub(crate) fn known_flags() -> impl Iterator<Item = &'static str> {
     FLAGS.iter().map(|row| row.0)
 }
 
+/// Whether any architecture has a system call of that name.
+pub(crate) fn knows(name: &str) -> bool {
+    names::Name::find(name).is_some()
+}
+
 /// Those of `known_flags` that this kernel has.
 pub(crate) fn supported_flags() -> impl Iterator<Item = &'static str> {
     let is_supported = |flag| flag == 0 || sys::seccomp::flag_is_supported(flag);
