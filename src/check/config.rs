@@ -26,7 +26,7 @@ use crate::{log, oci};
 const MOST: usize = 100;
 
 pub(super) fn look(dir: &Path, globals: &Globals) -> Vec<Finding> {
-    let opened = Bundle::open(dir).and_then(|bundle| {
+    let opened = Bundle::open(dir, None).and_then(|bundle| {
         // Relative sources are the bundle's own, as for `create`.
         std::env::set_current_dir(&bundle.dir).context(|| format!("enter {:?}", bundle.dir))?;
         Ok(bundle)
@@ -95,7 +95,7 @@ fn plan(bundle: &Bundle, globals: &Globals) -> Result<Plan> {
         no_pivot: false,
         no_new_keyring: false,
         fds: Fds::default(),
-        systemd_cgroup: globals.systemd_cgroup,
+        cgroup_manager: globals.cgroup_manager,
         rootless: globals.rootless,
         console,
         waits_for_start: true,

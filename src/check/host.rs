@@ -13,7 +13,7 @@ use nix::unistd::{AccessFlags, Pid, access, geteuid};
 
 use super::Level::{Error, Note, Warning};
 use super::{Finding, ids};
-use crate::cgroup::Hierarchies;
+use crate::cgroup::{Hierarchies, Manager};
 use crate::child::seccomp;
 use crate::cli::args::Globals;
 use crate::namespace::{self, KINDS, Kind};
@@ -196,7 +196,7 @@ fn cgroups() -> Vec<Finding> {
 fn systemd(globals: &Globals) -> Vec<Finding> {
     let runs = Path::new("/run/systemd/system").is_dir();
     let at = "/linux/cgroupsPath";
-    match (runs, globals.systemd_cgroup) {
+    match (runs, globals.cgroup_manager == Manager::Systemd) {
         (true, _) => {
             vec![
                 Finding::new(Note, at, "systemd runs: both cgroup drivers can be used")
@@ -391,7 +391,7 @@ mod tests {
     fn every_finding_points_into_a_config() {
         let root = std::path::PathBuf::from("/nowhere");
         let globals =
-            Globals { root, root_is_explicit: true, systemd_cgroup: false, rootless: None };
+            Globals { root, root_is_explicit: true, cgroup_manager: Manager::Fs, rootless: None };
         let found = look(&globals);
         assert!(found.iter().any(|f| f.found.starts_with("Linux ")), "{found:?}");
         for finding in &found {
