@@ -9,9 +9,7 @@ packages() {
     case $1 in
     build) echo gcc libc6-dev ;;
     run)   echo busybox-static ;;
-    test)  echo containerd jq procps util-linux bsdutils debootstrap python3 strace gcc libseccomp-dev iproute2 uidmap git ;;
-    test)  echo containerd jq procps util-linux bsdutils debootstrap python3 libseccomp-dev iproute2 uidmap git strace ;;
-    test)  echo containerd jq procps util-linux bsdutils debootstrap python3 strace gcc squashfs-tools e2fsprogs libseccomp-dev iproute2 uidmap git ;;
+    test)  echo containerd jq procps util-linux bsdutils debootstrap python3 strace gcc libseccomp-dev iproute2 uidmap git squashfs-tools e2fsprogs fuse-overlayfs ;;
     bench) echo crun runc python3 ;;
     vm)    echo debootstrap python3 cpio kmod e2fsprogs xz-utils binutils util-linux ;; # and QEMU, below
     *)     echo "hack/deps.sh: unknown purpose $1" >&2; exit 2 ;;

@@ -128,6 +128,61 @@ fn overlay_and_other_types_the_kernel_knows() {
     assert_eq!(fs::read_to_string(bundle.dir.join("upper/made")).unwrap(), "new\n");
 }
 
+/// A filesystem whose server is a process; it ends with its mount.
+struct Fuse(PathBuf);
+
+impl Fuse {
+    fn new(bundle: &Bundle) -> Option<Self> {
+        if !is_root() || !knows("fuse") {
+            return None;
+        }
+        for dir in ["lower", "fuse"] {
+            fs::create_dir(bundle.dir.join(dir)).unwrap();
+        }
+        fs::write(bundle.dir.join("lower/file"), "served\n").unwrap();
+        let at = bundle.dir.join("fuse");
+        let lower = format!("lowerdir={}", bundle.dir.join("lower").display());
+        let served = Command::new("fuse-overlayfs").args(["-o", &lower]).arg(&at).status();
+        if !served.is_ok_and(|status| status.success()) {
+            println!("SKIP: fuse-overlayfs is not there or does not work here");
+            return None;
+        }
+        Some(Self(at))
+    }
+}
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        let gone = Command::new("umount").arg("-l").arg(&self.0).status();
+        assert!(gone.is_ok_and(|status| status.success()), "{} stays", self.0.display());
+    }
+}
+
+#[test]
+fn a_fuse_filesystem_is_bound_also_in_a_user_namespace() {
+    let script = "cat /data/file /one; grep ' fuse.fuse-overlayfs ' /proc/mounts | cut -d' ' -f2,4";
+    let bundle = Bundle::new(script);
+    let Some(fuse) = Fuse::new(&bundle) else { return };
+    fs::create_dir(bundle.rootfs().join("data")).unwrap();
+    fs::write(bundle.rootfs().join("one"), "").unwrap();
+    let map = json!([{"containerID": 0, "hostID": 200_000, "size": 65536}]);
+    let mut bundle = bundle
+        .add_mount(mount("bind", &fuse.0, "/data", &["rbind", "ro", "nosuid"]))
+        .add_mount(mount("bind", fuse.0.join("file"), "/one", &["bind"]));
+    for own_user in [false, true] {
+        if own_user {
+            bundle.set("/linux/namespaces/-", json!({"type": "user"}));
+            bundle.set("/linux/uidMappings", map.clone());
+            bundle.set("/linux/gidMappings", map.clone());
+        }
+        let run = bundle.run().ok();
+        assert!(run.out.starts_with("served\nserved\n/data ro,nosuid,"), "{own_user}: {run:?}");
+        assert!(run.out.contains("\n/one rw,"), "{own_user}: {run:?}");
+    }
+    drop(fuse);
+    assert_eq!(bundle.leftovers(), [""; 0]);
+}
+
 const MAPS: [&str; 2] = ["uidMappings", "gidMappings"];
 
 fn mapped(mut mount: Value) -> Value {
