@@ -49,9 +49,12 @@ test-enosys: build ## the same suites with newer system calls refused, as an old
 	@hack/deps.sh test
 	hack/enosys.sh $(CREEL) $(SETS)
 
-test-e2e: build ## under containerd, and under Podman where it is installed
+test-e2e: build ## under containerd by ctr and by CRI, under Podman as root and as an ordinary user
+	@hack/deps.sh run test pods
 	RUNTIME=$${RUNTIME:-$(CURDIR)/$(CREEL)} tests/e2e/containerd.sh
-	RUNTIME=$${RUNTIME:-$(CURDIR)/$(CREEL)} E2E_ALLOW_SKIP=1 tests/e2e/podman.sh
+	RUNTIME=$${RUNTIME:-$(CURDIR)/$(CREEL)} tests/e2e/cri.sh
+	RUNTIME=$${RUNTIME:-$(CURDIR)/$(CREEL)} tests/e2e/podman.sh
+	RUNTIME=$${RUNTIME:-$(CURDIR)/$(CREEL)} tests/e2e/podman-rootless.sh
 
 test-vm: ## the suite in a virtual machine (systemd, all of cgroup v2); VM_TESTS= picks, VM= is for hack/vm/vm test
 	@hack/deps.sh build vm

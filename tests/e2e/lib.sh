@@ -153,9 +153,14 @@ private_dev() {
   local d=$E2E_DIR/dev sub
   mkdir "$d" && mount -t tmpfs -o mode=755 tmpfs "$d" || exit 1
   find /dev -maxdepth 1 \( -type c -o -type b -o -type l \) -exec cp -a -t "$d" {} +
-  mkdir "$d"/{pts,shm}
+  mkdir "$d"/{pts,shm,net,mqueue}
+  # For slirp4netns and fuse-overlayfs, which an ordinary user runs here; made where the kernel has them.
+  [ -c /dev/net/tun ] && cp -a /dev/net/tun "$d/net" || mknod "$d/net/tun" c 10 200 2>/dev/null
+  [ -c "$d/fuse" ] || mknod "$d/fuse" c 10 229 2>/dev/null
+  chmod 666 "$d"/net/tun "$d/fuse" 2>/dev/null
   mount --rbind /dev/pts "$d/pts"
   mount -t tmpfs -o mode=1777 tmpfs "$d/shm"
+  mount -t mqueue mqueue "$d/mqueue"
   chown 0:0 "$d/null" && chmod 666 "$d/null"
   mount --move "$d" /dev && rmdir "$d"
 }

@@ -47,11 +47,14 @@ TOML
 GROUPS_OF=--clear-groups
 user() {
   (cd "$HOME" && exec setpriv --reuid $ID --regid $ID $GROUPS_OF -- env -i PATH="$PATH" HOME="$HOME" \
-    XDG_RUNTIME_DIR="$XDG_RUNTIME_DIR" USER=e2e TERM=xterm TMPDIR="$HOME" \
-    CONTAINERS_CONF="$E2E_DIR/containers.conf" CONTAINERS_STORAGE_CONF="$E2E_DIR/storage.conf" "$@")
+    XDG_RUNTIME_DIR="$XDG_RUNTIME_DIR" USER=e2e TERM=xterm TMPDIR="$HOME" ${NOTIFY:+NOTIFY_SOCKET="$NOTIFY"} \
+    CONTAINERS_CONF="$E2E_DIR/containers.conf" CONTAINERS_STORAGE_CONF="$E2E_DIR/${STORAGE:-storage}.conf" "$@")
 }
 PODMAN=("$(command -v podman)" --tmpdir "$XDG_RUNTIME_DIR/libpod")
 podman() { user timeout --foreground -k 5 90 "${PODMAN[@]}" "$@"; }
+buildah() { user timeout --foreground -k 5 90 buildah "$@"; }
+BARE=() NEW=(--network none) INPOD=() POD=(--network none --infra-image "$IMAGE" --infra-command "sleep 1000")
+BUILD=() ISOLATION=rootless WORK=$HOME/work OWNER=$ID:$ID
 run() { podman run --rm --network none "$IMAGE" "$@"; }
 # with OPTION... -- COMMAND
 with() {
@@ -156,6 +159,63 @@ t_nested_user_namespace() {
   same 5 "$(podman exec --user 5 n id -u)" user
   remove n
 }
+# keep-id with a volume: what the user owns outside is his inside too.
+t_keep_id() {
+  mkdir -p "$WORK/kept" && chown $OWNER "$WORK/kept" || return 1
+  with --userns keep-id -v "$WORK/kept:/kept" -- touch /kept/f || return 1
+  same $ID "$(stat -c %u "$WORK/kept/f")" "owner of a new file"
+  same "200:210" "$(with --userns keep-id:uid=200,gid=210 -- sh -c 'echo $(id -u):$(id -g)')" "as another id"
+  same $ID "$(with --userns keep-id --user $ID -- stat -Lc %u /proc/self)" "user and keep-id"
+}
+tun() { [ -c /dev/net/tun ] && user sh -c ': <>/dev/net/tun' 2>/dev/null || skip "/dev/net/tun cannot be opened here"; }
+t_slirp() {
+  type -P slirp4netns >/dev/null || skip "slirp4netns is not installed"
+  tun
+  has "$(podman run --rm --network slirp4netns "$IMAGE" ip addr show tap0)" "inet 10.0.2.100/24"
+  podman run -d --name web --network slirp4netns -p 127.0.0.1:18081:8080 "$IMAGE" \
+    sh -c 'mkdir /w; echo served >/w/f; exec httpd -f -p 8080 -h /w' >/dev/null || return 1
+  wait_for 10 busybox wget -qO- http://127.0.0.1:18081/f
+  same served "$(busybox wget -qO- http://127.0.0.1:18081/f)" "by the published port"
+  # The other way: the user's own loopback, by slirp's gateway.
+  (cd "$WORK" && mkdir -p www && echo outside >www/f && exec busybox httpd -f -p 127.0.0.1:18082 -h www) &
+  local server=$!
+  same outside "$(podman run --rm --network slirp4netns:allow_host_loopback=true "$IMAGE" wget -qO- http://10.0.2.2:18082/f)" "out of the container"
+  kill $server
+  remove web
+}
+t_fuse_overlayfs() {
+  type -P fuse-overlayfs >/dev/null || skip "fuse-overlayfs is not installed"
+  [ -c /dev/fuse ] && user sh -c ': <>/dev/fuse' 2>/dev/null || skip "/dev/fuse cannot be opened here"
+  overlay fuse "mount_program = \"$(type -P fuse-overlayfs)\"" fuse.fuse-overlayfs
+}
+# The kernel's own overlayfs in a user namespace, since Linux 5.13.
+t_overlayfs() { overlay native "" overlay; }
+# overlay NAME LINE TYPE: the same few things on another storage
+overlay() {
+  mkdir -p "$WORK/$1" && chown $OWNER "$WORK/$1" || return 1
+  printf '%s\n' '[storage]' 'driver = "overlay"' "rootless_storage_path = \"$WORK/$1\"" "graphroot = \"$WORK/$1\"" "runroot = \"$XDG_RUNTIME_DIR/$1\"" \
+    '[storage.options.overlay]' "$2" >"$E2E_DIR/$1.conf"
+  local STORAGE=$1
+  PODMAN=("${PODMAN[0]}" --tmpdir "$XDG_RUNTIME_DIR/libpod-$1")
+  podman import -q --change ENV=PATH=/bin "$E2E_DIR/root.tar" "$IMAGE" >/dev/null || return 1
+  same "$3" "$(run awk '$2 == "/" { print $3 }' /proc/mounts)" "the root's type"
+  podman run -d --name o --network none "$IMAGE" sh -c 'echo kept >/f; sleep 327' >/dev/null || return 1
+  wait_for 5 podman exec o test -f /f
+  same kept "$(podman exec --user 0 o cat /f)" exec
+  has "$(podman diff o)" "A /f"
+  podman commit -q o e2e/committed >/dev/null || return 1
+  remove o
+  same kept "$(podman run --rm --network none localhost/e2e/committed cat /f)" "after a commit"
+  podman rmi -fa >/dev/null
+}
+# Without cgroups a limit is an error and not forgotten.
+t_update() {
+  podman run -d --name u --network none "$IMAGE" sleep 328 >/dev/null || return 1
+  local out; out=$(podman update --memory 64m u 2>&1); local rc=$?
+  remove u
+  [ $rc = 0 ] && has "$out" "" && skip "this user has cgroups"
+  [ -n "$out" ] || fail "refused without a word"
+}
 t_commands() {
   local c
   for c in create start exec kill delete; do
@@ -167,10 +227,12 @@ t_clean() { same "" "$(podman ps -aq; pgrep -fa "^$(command -v conmon)"; pgrep -
 check "the user of the sandbox" user_of_the_sandbox
 RUNTIME=$E2E_DIR/bin/runtime
 recorder "$WRAPPER" "$CALLS"
+mkdir "$WORK" && chown $OWNER "$WORK"
 user "$RUNTIME" --version >/dev/null || { echo "the user cannot execute $RUNTIME" >&2; exit 1; }
 echo "# $("$RUNTIME" --version | head -n 1), $(command podman --version)"
 check "import of an image made here" import_image
 
+. "$HERE/podman/both.sh"
 tests <<'LIST'
 t_rootless podman is rootless, with all its ids
 t_output run prints
@@ -185,7 +247,13 @@ t_exec exec with options, detached, with input
 t_stop stop, start, kill, wait
 t_pod a pod of two
 t_nested_user_namespace a user namespace below podman's
+t_keep_id keep-id: files, another id
+t_slirp a network by slirp4netns
+t_fuse_overlayfs a root on fuse-overlayfs
+t_overlayfs a root on the kernel's overlayfs
+t_update update without cgroups
 LIST
+tests <<<"$BOTH"
 if [ "${ONLY:-*}" = "*" ]; then
   check "podman gave the commands" t_commands
   check "nothing is left" t_clean

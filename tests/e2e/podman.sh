@@ -28,7 +28,12 @@ export CONTAINERS_CONF=$E2E_DIR/containers.conf CONTAINERS_STORAGE_CONF=$E2E_DIR
 export TMPDIR=$E2E_DIR
 
 PODMAN=("$(command -v podman)" --runroot /run/e2e-storage --tmpdir /run/e2e-libpod)
-podman() { timeout --foreground -k 5 60 "${PODMAN[@]}" "$@"; }
+podman() { NOTIFY_SOCKET=${NOTIFY:-} timeout --foreground -k 5 60 "${PODMAN[@]}" "$@"; }
+buildah() { timeout --foreground -k 5 60 "$(type -P buildah)" "$@"; }
+BARE=(--cgroup-parent "/$E2E_ID") NEW=(--network none "${BARE[@]}") INPOD=()
+POD=(--network none --cgroup-parent "/$E2E_ID" --infra-image "$IMAGE" --infra-command "sleep 1000")
+# A cgroup of its own: buildah takes the parent for the container itself.
+BUILD=(--cgroup-parent "/$E2E_ID/build") ISOLATION=oci WORK=$E2E_DIR/work OWNER=0:0
 OPTIONS=()
 run() { podman run --rm --network none --cgroup-parent "/$E2E_ID" "${OPTIONS[@]}" "$IMAGE" "$@"; }
 # with OPTION... -- COMMAND
@@ -217,12 +222,72 @@ t_clean() {
   same "" "$out" left
 }
 
-mkdir "$E2E_DIR/bin"
+# The network that Podman sets up, with an address, names and a published port.
+t_network() {
+  [ -x /usr/lib/cni/bridge ] || [ -x /usr/lib/podman/netavark ] || skip "neither CNI plugins nor netavark are installed"
+  podman network create --subnet 10.89.77.0/24 e2enet >/dev/null || return 1
+  podman run -d --name web --network e2enet -p 18080:8080 "${BARE[@]}" "$IMAGE" sh -c 'mkdir /w; echo served >/w/f; exec httpd -f -p 8080 -h /w' >/dev/null || return 1
+  local ip; ip=$(field web NetworkSettings.Networks.e2enet.IPAddress)
+  wait_for 5 busybox wget -qO- "http://$ip:8080/f"
+  same served "$(busybox wget -qO- "http://$ip:8080/f")" "by its address"
+  same served "$(podman run --rm --network e2enet "${BARE[@]}" "$IMAGE" wget -qO- "http://$ip:8080/f")" "from another container"
+  same served "$(busybox wget -qO- "http://10.89.77.1:18080/f")" "by the published port"
+  remove web && podman network rm e2enet >/dev/null
+}
+t_update_more() {
+  controllers memory cpu pids
+  background u sleep 300 || return 1
+  podman update --cpus 0.25 --cpu-shares 300 --cpuset-cpus 0 u >/dev/null || return 1
+  local got; got=$(podman exec u sh -c 'cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu/cpu.shares /sys/fs/cgroup/cpuset/cpuset.cpus 2>/dev/null ||
+    cat /sys/fs/cgroup/cpu.max /sys/fs/cgroup/cpuset.cpus')
+  [[ $(xargs <<<"$got") =~ ^25000\ (300|100000)\ 0$ ]] || fail "$got"
+  remove u
+}
+t_devices() {
+  same "1:5" "$(with --device /dev/zero:/dev/nothing -- stat -c %t:%T /dev/nothing)" device
+  same 4242 "$(with --sysctl kernel.msgmax=4242 -- cat /proc/sys/kernel/msgmax)" sysctl
+  same 77 "$(with --ulimit nofile=77:99 --ulimit nproc=1024:1024 -- sh -c 'ulimit -n')" ulimit
+  same 700 "$(with --oom-score-adj 700 -- cat /proc/self/oom_score_adj)" oom_score_adj
+  has "$(with --mount type=bind,src=/run,dst=/r,bind-propagation=rslave,ro -- grep ' /r ' /proc/self/mountinfo)" "master:"
+}
+t_cgroup_namespace() {
+  # The path of its first hierarchy, as the container sees it.
+  local path='head -n 1 /proc/self/cgroup | cut -d: -f3'
+  same / "$(with --cgroupns private -- sh -c "$path")" private
+  has "$(with --cgroupns host -- sh -c "$path")" "/$E2E_ID/libpod-"
+}
+t_id_mapped_volume() {
+  mkdir -p "$E2E_DIR/mapped" && echo mine >"$E2E_DIR/mapped/f" && chmod 600 "$E2E_DIR/mapped/f" || return 1
+  local ids=(--uidmap 0:100000:65536 --gidmap 0:100000:65536)
+  same "0 mine" "$(with "${ids[@]}" -v "$E2E_DIR/mapped:/m:idmap" -- sh -c 'echo $(stat -c %u /m/f) $(cat /m/f)')" "owner inside"
+  with "${ids[@]}" -v "$E2E_DIR/mapped:/m:idmap" -- touch /m/new || return 1
+  same 0 "$(stat -c %u "$E2E_DIR/mapped/new")" "owner outside"
+}
+t_security_more() {
+  echo '{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO","errnoRet":95}]}' >"$E2E_DIR/profile.json"
+  has "$(with --security-opt "seccomp=$E2E_DIR/profile.json" -- mkdir /x 2>&1)" "not supported"
+  same 0 "$(with --security-opt seccomp=unconfined -- awk '/^Seccomp:/ { print $2 }' /proc/self/status)" "seccomp off"
+  same 0 "$(with --security-opt mask=/proc/version -- sh -c 'wc -c </proc/version')" "a masked path"
+  same "0000000000000001 0000000000000001" "$(with --user 1000 --cap-drop all --cap-add chown -- awk '/^Cap(Eff|Amb)/ { print $2 }' /proc/self/status | xargs)" "a user's capability"
+  same "0077" "$(with --umask 0077 -- sh -c umask)" umask
+  same 50 "$(with --user 1000:1000 --group-add 50 -- sh -c 'id -G' | tr ' ' '\n' | grep -x 50)" "a group"
+  has "$(with --shm-size 1m -- grep ' /dev/shm ' /proc/mounts)" size=1024k
+}
+t_checkpoint() {
+  type -P criu >/dev/null || skip "criu is not installed"
+  criu check >/dev/null 2>&1 || skip "criu check fails on this kernel"
+  background ck sleep 300 || return 1
+  podman container checkpoint ck >/dev/null && podman container restore ck >/dev/null && same running "$(field ck State.Status)"
+  remove ck
+}
+
+mkdir "$E2E_DIR/bin" "$WORK"
 head -c 3000000 /dev/urandom >"$E2E_DIR/noise"
 recorder "$WRAPPER" "$CALLS"
 echo "# $("$RUNTIME" --version | head -n 1), $(podman --version)"
 check "import of an image made here" import_image
 
+. "$HERE/podman/both.sh"
 tests <<'LIST'
 t_runtime the runtime has its name and version
 t_output run prints
@@ -248,7 +313,15 @@ t_kill kill with USR1 and KILL
 t_real_time_signal kill with a real-time signal
 t_stop stop, start, restart
 t_create_start create, then start attached
+t_network a network, and a published port
+t_update_more update of CPU limits
+t_devices a device, a sysctl, limits, mount propagation
+t_cgroup_namespace the cgroup namespace
+t_id_mapped_volume an id-mapped volume
+t_security_more a profile, masks, a user's capability, umask, groups
+t_checkpoint checkpoint and restore
 LIST
+tests <<<"$BOTH"
 if [ "${ONLY:-*}" = "*" ]; then
   check "podman gave the commands" t_commands
   check "nothing is left" t_clean
