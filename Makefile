@@ -26,7 +26,7 @@ install: build ## to /usr/local/sbin, or PREFIX=
 lint: ## format, clippy, the tree's rules
 	hack/check.sh
 
-test: ## unit and integration tests, conformance, containerd; says what it skips
+test: ## unit and integration tests, conformance, managers; says what it skips
 	@hack/deps.sh build run test
 	@hack/test.sh $(CREEL)
 
@@ -49,8 +49,9 @@ test-enosys: build ## the same suites with newer system calls refused, as an old
 	@hack/deps.sh test
 	hack/enosys.sh $(CREEL) $(SETS)
 
-test-e2e: build ## under containerd by ctr and by CRI, under Podman as root and as an ordinary user
-	@hack/deps.sh run test pods
+test-e2e: build ## under Docker with Swarm, containerd by ctr and by CRI, Podman as root and as an ordinary user
+	@hack/deps.sh run test docker pods
+	RUNTIME=$${RUNTIME:-$(CURDIR)/$(CREEL)} tests/e2e/docker.sh
 	RUNTIME=$${RUNTIME:-$(CURDIR)/$(CREEL)} tests/e2e/containerd.sh
 	RUNTIME=$${RUNTIME:-$(CURDIR)/$(CREEL)} tests/e2e/cri.sh
 	RUNTIME=$${RUNTIME:-$(CURDIR)/$(CREEL)} tests/e2e/podman.sh

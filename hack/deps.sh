@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Installs, from Debian's packages, what the named purposes need and this machine lacks.
-# Usage: hack/deps.sh build|run|test|pods|bench|vm …
+# Usage: hack/deps.sh build|run|test|docker|pods|bench|vm …
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -15,6 +15,7 @@ packages() {
     test)  echo containerd jq procps util-linux bsdutils debootstrap python3 strace gcc squashfs-tools e2fsprogs libseccomp-dev iproute2 uidmap git ;;
     pods)  echo containerd containernetworking-plugins python3-grpcio iptables podman conmon buildah slirp4netns \
                 fuse-overlayfs uidmap catatonit busybox-static jq procps iproute2 util-linux bsdutils ;;
+    docker) echo docker.io docker-registry iptables busybox-static jq iproute2 util-linux bsdutils ;;
     bench) echo crun runc python3 ;;
     vm)    echo debootstrap python3 cpio kmod e2fsprogs xz-utils binutils util-linux ;; # and QEMU, below
     *)     echo "hack/deps.sh: unknown purpose $1" >&2; exit 2 ;;

@@ -20,6 +20,13 @@ if [ "$(id -u)" = 0 ]; then
     ring "integration tests (real containers)" cargo test --locked --quiet --test '*'
     ring "conformance (runtime-spec, case by case)" runtime-tools-tests/run.sh
     ring "crash matrix (a sample)" hack/crash-matrix/matrix.py --runtime "$RUNTIME" --every 25
+    if ! command -v dockerd >/dev/null || ! command -v docker-registry >/dev/null; then
+        skip "Docker, end to end" "docker.io or docker-registry is not installed (hack/deps.sh docker)"
+    elif [ -n "${TEST_UNTIL:-}" ] && [ "$(date +%s)" -gt $((TEST_UNTIL - 300)) ]; then
+        skip "Docker, end to end" "less than five minutes are left of this run's time"
+    else
+        ring "Docker, end to end, the quick part (make test-e2e runs all of it)" tests/e2e/docker.sh --quick
+    fi
     if command -v podman >/dev/null && command -v conmon >/dev/null; then
         ring "Podman, end to end" tests/e2e/podman.sh
     else
@@ -38,7 +45,7 @@ if [ "$(id -u)" = 0 ]; then
         skip "containerd, end to end" "containerd is not installed"
     fi
 else
-    skip "integration, conformance, containerd" "they need root"
+    skip "integration, conformance, managers" "they need root"
 fi
 if [ "$(id -u)" != 0 ]; then
     skip "virtual machine (systemd, all of cgroup v2)" "its image is made as root"
