@@ -3,24 +3,30 @@
 //! (Linux 5.7).
 
 use super::writes::Writes;
+use crate::bail;
+use crate::error::Result;
 use crate::oci::HugepageLimit;
 
-pub(crate) fn v1(limits: &[HugepageLimit<'_>]) -> Writes {
+pub(crate) fn v1(limits: &[HugepageLimit<'_>]) -> Result<Writes> {
     both(limits, "limit_in_bytes")
 }
 
-pub(crate) fn v2(limits: &[HugepageLimit<'_>]) -> Writes {
+pub(crate) fn v2(limits: &[HugepageLimit<'_>]) -> Result<Writes> {
     both(limits, "max")
 }
 
-fn both(limits: &[HugepageLimit<'_>], suffix: &str) -> Writes {
+fn both(limits: &[HugepageLimit<'_>], suffix: &str) -> Result<Writes> {
     let mut w = Writes::default();
     for HugepageLimit { page_size, limit } in limits {
+        if page_size.is_empty() || !page_size.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            // It is a part of a file's name.
+            bail!("linux.resources.hugepageLimits: pageSize {:?} is no size", page_size.as_str());
+        }
         let property = format!("linux.resources.hugepageLimits[{page_size}]");
         w.push(property.clone(), format!("hugetlb.{page_size}.{suffix}"), limit);
         w.push(property, format!("hugetlb.{page_size}.rsvd.{suffix}"), limit).optional();
     }
-    w
+    Ok(w)
 }
 
 #[cfg(test)]
@@ -30,12 +36,24 @@ mod tests {
     #[test]
     fn used_and_reserved() {
         let limits = [HugepageLimit { page_size: "2MB".into(), limit: 4_194_304 }];
-        let w = v2(&limits);
+        let w = v2(&limits).unwrap();
         assert_eq!(
             w.pairs(),
             [("hugetlb.2MB.max", "4194304"), ("hugetlb.2MB.rsvd.max", "4194304")]
         );
         assert!(!w.list[0].optional && w.list[1].optional);
-        assert_eq!(v1(&limits).pairs()[0].0, "hugetlb.2MB.limit_in_bytes");
+        assert_eq!(v1(&limits).unwrap().pairs()[0].0, "hugetlb.2MB.limit_in_bytes");
+    }
+
+    /// Found by fuzzing: the name led out of the cgroup's directory.
+    #[test]
+    fn a_page_size_is_no_path() {
+        for size in ["", "a/../../x", "2MB\0", "2.MB"] {
+            let limits = [HugepageLimit { page_size: size.into(), limit: 0 }];
+            assert_eq!(
+                v2(&limits).unwrap_err().to_string(),
+                format!("linux.resources.hugepageLimits: pageSize {size:?} is no size")
+            );
+        }
     }
 }

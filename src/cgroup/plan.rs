@@ -172,9 +172,9 @@ fn v1(host: &Hierarchies, r: &Resources<'_>) -> Result<Writes> {
     // A hybrid host may have handed a controller over to its v2 hierarchy.
     let unified = |c: &str| host.v1_of(c).is_none() && host.has_unified(c);
     w.extend(if unified("hugetlb") {
-        hugetlb::v2(&r.hugepage_limits)
+        hugetlb::v2(&r.hugepage_limits)?
     } else {
-        hugetlb::v1(&r.hugepage_limits)
+        hugetlb::v1(&r.hugepage_limits)?
     });
     if let Some(network) = &r.network {
         w.extend(net::v1(network));
@@ -199,7 +199,7 @@ fn v2(r: &Resources<'_>) -> Result<Writes> {
         w.extend(cpu::v2(cpu));
         w.extend(cpuset::v2(cpu));
     }
-    w.extend(hugetlb::v2(&r.hugepage_limits));
+    w.extend(hugetlb::v2(&r.hugepage_limits)?);
     if let Some(network) = &r.network {
         w.extend(net::v2(network));
     }
