@@ -43,6 +43,8 @@ pub(crate) enum Kind {
     NoExec = 5,
     /// state.json cannot be understood.
     Damaged = 6,
+    /// A signal has ended the command; what it had begun is undone.
+    Interrupted = 7,
 }
 
 impl Kind {
@@ -54,6 +56,7 @@ impl Kind {
             4 => Self::Usage,
             5 => Self::NoExec,
             6 => Self::Damaged,
+            7 => Self::Interrupted,
             _ => Self::Other,
         }
     }

@@ -14,15 +14,16 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll, ppoll};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::stat::{SFlag, stat};
+use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
 
 use crate::annotations::HOOKS_OUTPUT;
 use crate::bail;
-use crate::error::{Context, Error, Result};
-use crate::{log, oci};
+use crate::error::{Context, Error, Kind, Result};
+use crate::{interrupt, log, oci};
 
 /// The six points, by their names in config.json.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -231,6 +232,7 @@ impl Hook {
         }
         let status = child.wait().context(|| "wait")?;
         let mut failure = match done {
+            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
             Err(error) => error.to_string(),
             Ok(()) if status.success() => return Ok(()),
             Ok(()) => describe(status),
@@ -278,6 +280,7 @@ impl Hook {
             Err(Errno::ENOSYS | Errno::EPERM) => None,
             Err(errno) => return Err(errno).context(|| "pidfd_open"),
         };
+        let held = interrupt::Held::if_caught()?;
         let mut stdin = child.stdin.take();
         let mut stdout = child.stdout.take();
         let mut stderr = child.stderr.take();
@@ -289,7 +292,8 @@ impl Hook {
                 (stdout.as_ref().map(AsFd::as_fd), PollFlags::POLLIN),
                 (stderr.as_ref().map(AsFd::as_fd), PollFlags::POLLIN),
             ];
-            let Some([ended, takes, has_out, has_err]) = ready(open, deadline)? else {
+            let Some([ended, takes, has_out, has_err]) = ready(open, deadline, held.as_ref())?
+            else {
                 bail!("timed out after {:?}", self.timeout.expect("only a timeout ends the wait"));
             };
             if takes {
@@ -309,10 +313,11 @@ impl Hook {
 fn ready(
     open: [(Option<BorrowedFd<'_>>, PollFlags); 4],
     deadline: Option<Instant>,
+    held: Option<&interrupt::Held>,
 ) -> Result<Option<[bool; 4]>> {
     let fds = open.iter().filter_map(|(fd, flag)| fd.map(|fd| PollFd::new(fd, *flag)));
     let mut fds: Vec<_> = fds.collect();
-    if wait(&mut fds, deadline)? == 0 {
+    if wait(&mut fds, deadline, held)? == 0 {
         return Ok(None);
     }
     let mut events = fds.iter().map(|fd| fd.revents().is_some_and(|r| !r.is_empty()));
@@ -320,14 +325,25 @@ fn ready(
     Ok(Some(open.map(|(fd, _)| fd.is_some() && next())))
 }
 
-fn wait(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<i32> {
+fn wait(
+    fds: &mut [PollFd<'_>],
+    deadline: Option<Instant>,
+    held: Option<&interrupt::Held>,
+) -> Result<i32> {
     loop {
-        let timeout = deadline.map_or(PollTimeout::NONE, |at| {
-            let left = at.saturating_duration_since(Instant::now());
-            PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
-        });
-        match poll(fds, timeout) {
-            Err(Errno::EINTR) => {}
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let polled = match held {
+            Some(held) => ppoll(fds, left.map(TimeSpec::from_duration), Some(held.mask())),
+            // In the clone: the container's seccomp filter may not know ppoll.
+            None => poll(
+                fds,
+                left.map_or(PollTimeout::NONE, |left| {
+                    PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
+                }),
+            ),
+        };
+        match polled {
+            Err(Errno::EINTR) => interrupt::check()?,
             Ok(0) if deadline.is_some_and(|at| Instant::now() < at) => {}
             other => return other.context(|| "poll"),
         }

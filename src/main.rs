@@ -14,6 +14,7 @@ mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod hooks;
+mod interrupt;
 mod json;
 mod limits;
 mod log;

@@ -13,12 +13,13 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll, ppoll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, socket};
 use nix::unistd::{Pid, pipe2, read, write};
 
 use crate::bail;
 use crate::error::{Context, Result};
+use crate::interrupt;
 use crate::log;
 use crate::oci;
 use crate::sys::{fd, scm};
@@ -93,10 +94,15 @@ impl NotifySocket {
 
     /// Detached: until the container is ready, and the manager has been told, or it has ended.
     pub(crate) fn wait(&self, pid: Pid, pidfd: BorrowedFd<'_>) -> Result<()> {
+        let held = interrupt::Held::if_caught()?;
         loop {
             let mut fds = [self.as_fd(), pidfd].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-            match poll(&mut fds, PollTimeout::NONE) {
-                Err(Errno::EINTR) => continue,
+            match ppoll(&mut fds, None, held.as_ref().map(interrupt::Held::mask)) {
+                Err(Errno::EINTR) => {
+                    // The container runs; only the wait ends.
+                    interrupt::check()?;
+                    continue;
+                }
                 other => other.context(|| "NOTIFY_SOCKET: poll")?,
             };
             let [socket, process] = fds.map(|fd| fd.any() == Some(true));

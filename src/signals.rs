@@ -8,9 +8,10 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::error::{Context, Result};
+use crate::interrupt;
 use crate::sys::{Inside, sigaction};
 
-/// Every signal, blocked and readable.
+/// Every signal, readable where it is blocked.
 #[derive(Debug)]
 pub(crate) struct Signals {
     fd: SignalFd,
@@ -18,11 +19,16 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Blocks all signals until dropped.
+    /// Blocks all signals until dropped; those of `interrupt` not yet, but they are read when blocked.
     pub(crate) fn block() -> Result<Self> {
         let mut inherited = SigSet::empty();
         let all = SigSet::all();
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), Some(&mut inherited))
+        let mut blocked = all;
+        for signal in interrupt::SIGNALS {
+            blocked.remove(signal);
+        }
+        // An inherited block stays.
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), Some(&mut inherited))
             .context(|| "block signals")?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let fd = SignalFd::with_flags(&all, flags).context(|| "signalfd")?;
@@ -76,6 +82,7 @@ mod tests {
     fn a_blocked_signal_is_read_and_the_old_mask_comes_back() {
         inside(|me| {
             let signals = Signals::block()?;
+            interrupt::hold()?;
             raise(Signal::SIGTERM)?;
             assert_eq!(signals.next()?, Some(15));
             assert_eq!(signals.next()?, None);

@@ -31,7 +31,7 @@ use nix::sys::socket::{
 };
 
 use crate::error::{Context, Error, Kind, Result};
-use crate::sys;
+use crate::{interrupt, sys};
 
 /// Requests that the child waits on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +145,10 @@ impl ParentLink {
     /// The next message.
     pub(crate) fn next(&self) -> Result<Message> {
         let mut buffer = vec![0_u8; TEXT_MAX + 16];
-        let (n, fd) = match receive(self.0.as_fd(), &mut buffer) {
+        let received = receive(self.0.as_fd(), &mut buffer);
+        // The handler has shut the socket down: that is no word of the child's.
+        interrupt::check()?;
+        let (n, fd) = match received {
             Ok(received) => received,
             // The child was killed with an answer unread.
             Err(Errno::ECONNRESET) => return Ok(Message::End),
@@ -213,7 +216,7 @@ fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> Res
     let control: &[ControlMessage<'_>] = rights.as_ref().map_or(&[], |r| r);
     loop {
         match sendmsg::<()>(socket.as_raw_fd(), &iov, control, MsgFlags::MSG_NOSIGNAL, None) {
-            Err(Errno::EINTR) => {}
+            Err(Errno::EINTR) if !sys::sigaction::has_caught() => {}
             other => return other.map(drop),
         }
     }
@@ -225,7 +228,7 @@ fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Option<O
     let received = loop {
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
         match recvmsg::<()>(socket.as_raw_fd(), &mut iov, Some(&mut space), flags) {
-            Err(Errno::EINTR) => {}
+            Err(Errno::EINTR) if !sys::sigaction::has_caught() => {}
             other => break other?,
         }
     };

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Runs a command under ptrace, counts every system call that it and its children make, and at one of them
- * kills the caller or lets the call fail.
+ * kills the caller, lets the call fail, or sends the command a signal.
  *
- *   inject [-p PID] [-l FILE] [-a P.N.K=kill | -a P.N.K=ERRNO] -- COMMAND ARG...
+ *   inject [-p PID] [-l FILE] [-a P.N.K=kill | -a P.N.K=ERRNO | -a P.N.K=sigS] -- COMMAND ARG...
  *
  *   -p PID    trace this process from the start too (the waiting init, for `start`): it is number 1 then
  *   -l FILE   a line for each call: process number, system call number, how often it has made that call
  *   -a P.N.K=X  before the K-th (from 0) system call number N of the P-th process (from 0, in order of
- *             appearance): SIGKILL to it, or skip the call and give it -ERRNO
+ *             appearance): SIGKILL to it, or skip the call and give it -ERRNO, or send signal S to COMMAND;
+ *             SIGINT to that process too, as a terminal does
  *
  * A process is followed until it executes a program that is not COMMAND's own: from there on it is the
  * container's, or a helper's, not the runtime's. What outlives COMMAND runs on, no longer traced. The end
@@ -43,7 +44,8 @@ struct tracee {
 static struct tracee tracees[MAX_TRACEES];
 static int tracee_count, next_number;
 static FILE *list;
-static int at_process = -1, at_errno, reached;
+static int at_process = -1, at_errno, at_signal, reached;
+static pid_t command_pid;
 static unsigned at_nr, at_call;
 static struct stat own;
 
@@ -127,6 +129,12 @@ static int on_call(struct tracee *t)
 	if (reached || t->number != at_process || nr != at_nr || index != at_call)
 		return 1;
 	reached = 1;
+	if (at_signal) {
+		kill(command_pid, at_signal);
+		if (at_signal == SIGINT && t->pid != command_pid)
+			kill(t->pid, at_signal);
+		return 1;
+	}
 	if (at_errno == 0) {
 		kill(t->pid, SIGKILL);
 		return 0;
@@ -201,7 +209,10 @@ int main(int argc, char **argv)
 				errno = EINVAL;
 				die(optarg);
 			}
-			at_errno = strcmp(action, "kill") == 0 ? 0 : atoi(action);
+			if (strncmp(action, "sig", 3) == 0)
+				at_signal = atoi(action + 3);
+			else
+				at_errno = strcmp(action, "kill") == 0 ? 0 : atoi(action);
 			break;
 		}
 		default:
@@ -219,6 +230,7 @@ int main(int argc, char **argv)
 
 	if (command < 0)
 		die("fork");
+	command_pid = command;
 	if (command == 0) {
 		char byte;
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Every system call of a runtime's commands, once killed at it and once with each plausible error.
+"""Every system call of a runtime's commands, killed at it, with each plausible error, and with a signal.
 
     hack/crash-matrix/matrix.py --runtime build/creel             everything
     hack/crash-matrix/matrix.py --runtime build/creel --every 10  each tenth point
@@ -8,7 +8,8 @@
 
 After SIGKILL at a call, `delete --force` has to return 0 and leave no process, cgroup, mount, unit or state
 directory. After an error, the command has to succeed all the same, or to exit with an error, one line that says
-why, and nothing left of what it had begun. Needs root, a C compiler, busybox (static), Python's standard library.
+why, and nothing left of what it had begun. After SIGTERM, SIGINT or SIGHUP (in turn), it has finished and returns 0,
+or has undone everything and ends by that signal or with 128 + its number. Needs root, a C compiler, busybox (static), Python's standard library.
 """
 
 import argparse
@@ -314,7 +315,8 @@ class Matrix:
 
     def __init__(self, site, command, names):
         self.site, self.command, self.names, self.count = site, command, names, 0
-        self.row = dict.fromkeys(("points", "kills", "left", "errors", "tolerated", "bad", "unreached"), 0)
+        self.row = dict.fromkeys(("points", "kills", "left", "errors", "tolerated", "bad", "signals", "finished", "unsound", "unreached"), 0)
+        self.changed = []
         self.problems = []
 
     def prepare(self):
@@ -340,6 +342,7 @@ class Matrix:
         status, err = self.site.call(*self.command.argv(name), inject=inject)
         if status != 0:
             raise SystemExit(f"{self.command.name}: without any fault: {status}: {err}")
+        self.changed = self.site.limits(name)
         self.site.sweep(name)
         rows = (map(int, line.split()) for line in listing.read_text().splitlines())
         return [Point(process, nr, call, self.names.get(nr, str(nr))) for process, nr, call in rows]
@@ -417,18 +420,78 @@ class Matrix:
                 return "the process that exec began is still there"
         return None
 
-    def run(self, every):
+    def interrupt(self, point, number):
+        name = self.prepare()
+        before = self.site.limits(name)
+        inject = [*self.injection(name), "-a", point.spec(f"sig{int(number)}")]
+        status, err = self.site.call(*self.command.argv(name), inject=inject)
+        if status == 121:
+            self.row["unreached"] += 1
+            self.site.sweep(name)
+            return
+        self.row["signals"] += 1
+        self.row["finished"] += status == 0
+        problem = self.unsound(name, number, status, err, before)
+        deleted, text = self.site.call("delete", "--force", name)
+        if problem is None and deleted != 0:
+            problem = f"delete --force: {deleted}: {text.strip()[:200]}"
+        left = self.site.left(name)
+        if problem is None and left:
+            problem = f"left after delete --force: {', '.join(left)}"
+        if problem:
+            self.row["unsound"] += 1
+            self.note(point, number.name, problem)
+        self.site.sweep(name)
+
+    def unsound(self, name, number, status, err, before):
+        """What is wrong with how a command took a signal."""
+        if status is None:
+            return "hangs"
+        if status not in (0, -number, 128 + number):
+            return f"exit status {status}: {err.strip()[:200]}"
+        if status == 0:
+            return None
+        if len([x for x in err.splitlines() if x.strip() and "level=warning" not in x]) > 1:
+            return f"more than one line: {err.strip()[:200]!r}"
+        if self.command.undoes:
+            left = self.site.left(name)
+            return f"left: {', '.join(left)}" if left else None
+        if self.command.name == "update" and self.site.limits(name) not in (before, self.changed):
+            return f"limits half changed: {before} is {self.site.limits(name)}"
+        if self.command.name == "exec":
+            end = time.monotonic() + 1
+            while len(self.site.children()) > 1 and time.monotonic() < end:
+                time.sleep(0.002)
+            if len(self.site.children()) != 1:
+                return "the process that exec began is still there"
+        if self.command.name in ("start", "pause", "resume"):
+            now = self.site.status(name).get("status")
+            if now not in {"start": ("created", "running")}.get(self.command.name, ("running", "paused")):
+                return f"the container is {now}"
+            if now == "created" and self.site.call("start", name)[0] != 0:
+                return "it cannot be started any more"
+        if self.command.name == "delete":
+            again, text = self.site.call("delete", name)
+            if again != 0 and "does not exist" not in text:
+                return f"delete again: {again}: {text.strip()[:200]}"
+        return None
+
+    def run(self, every, modes):
         points = self.points()
         self.row["points"] = len(points)
-        for point in points[::every]:
-            self.kill(point)
-            for error in ERRNOS.get(point.name, DEFAULT_ERRNO).split():
-                self.fail(point, error)
+        for count, point in enumerate(points[::every]):
+            if "kill" in modes:
+                self.kill(point)
+            if "error" in modes:
+                for error in ERRNOS.get(point.name, DEFAULT_ERRNO).split():
+                    self.fail(point, error)
+            if "signal" in modes:
+                self.interrupt(point, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)[count % 3])
 
 
 def table(rows):
-    head = ["command", "calls", "killed at", "of these left something", "made to fail", "went on", "wrong", "not reached"]
-    keys = ["points", "kills", "left", "errors", "tolerated", "bad", "unreached"]
+    head = ["command", "calls", "killed at", "of these left something", "made to fail", "went on", "wrong", "signalled at", "finished", "unsound", "not reached"]
+    keys = ["points", "kills", "left", "errors", "tolerated", "bad", "signals", "finished", "unsound", "unreached"]
     print("\n| " + " | ".join(head) + " |\n|" + "---|" * len(head))
     for name, row in rows.items():
         print(f"| `{name}` | " + " | ".join(str(row[key]) for key in keys) + " |")
@@ -442,6 +505,7 @@ def main():
     parser.add_argument("--runtime", default=os.environ.get("RUNTIME", "build/creel"))
     parser.add_argument("--systemd-cgroup", action="store_true", help="with the systemd driver")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="each N-th point only")
+    parser.add_argument("--modes", default="kill,error,signal", help="of these (default: all)")
     parser.add_argument("commands", nargs="*", help="only these: create, start, exec …")
     args = parser.parse_args()
     if os.geteuid() != 0:
@@ -461,14 +525,14 @@ def main():
             print(f"{command.name} …", flush=True)
             matrix = Matrix(site, command, names)
             rows[command.name] = matrix.row
-            matrix.run(args.every)
+            matrix.run(args.every, args.modes.split(","))
     finally:
         for pid in site.children():
             os.kill(pid, signal.SIGKILL)
         site.close()
     total = table(rows)
-    bad = total["left"] + total["bad"]
-    print(f"\n{total['kills'] + total['errors']} faults in {time.monotonic() - began:.0f} s, {bad} with a wrong outcome")
+    bad = total["left"] + total["bad"] + total["unsound"]
+    print(f"\n{total['kills'] + total['errors'] + total['signals']} faults in {time.monotonic() - began:.0f} s, {bad} with a wrong outcome")
     return 1 if bad else 0
 
 

@@ -24,7 +24,7 @@ use parse::{Sorted, Values, sort_command, sort_program};
 
 use crate::ExitCode;
 use crate::error::{Error, Kind, Result};
-use crate::log;
+use crate::{interrupt, log};
 
 /// As runc: what exec can't start is told from the program's own status.
 const EXEC_FAILED: u8 = 255;
@@ -101,7 +101,10 @@ fn run() -> Result<ExitCode, Refusal> {
     let globals = set_up(&top, name)?;
     let command = read(spec, &line, argv0, name)?;
     let status = if matches!(command, Command::Exec(_)) { EXEC_FAILED } else { 1 };
-    crate::commands::dispatch(&globals, command).map_err(|error| Refusal { status, ..error.into() })
+    crate::commands::dispatch(&globals, command).map_err(|error| {
+        let interrupted = (error.kind() == Kind::Interrupted).then(interrupt::status).flatten();
+        Refusal { status: interrupted.unwrap_or(status), ..error.into() }
+    })
 }
 
 /// The default of `--root` as help shows it.

@@ -11,6 +11,7 @@ use crate::child::process::fds::{Fds, Listen};
 use crate::child::process::terminal::{Receiver, connect_console_socket};
 use crate::cli::args::{self, Globals};
 use crate::error::{Context, Result};
+use crate::interrupt;
 use crate::log;
 use crate::notify_socket::NotifySocket;
 use crate::oci;
@@ -79,7 +80,7 @@ pub(crate) fn create(globals: &Globals, create: &args::Create) -> Result<ExitCod
     let plan = plan(globals, create, &bundle, |_| console_socket(create), true)?;
     let (created, _) = create::create(plan, &globals.root, &bundle.config, None)?;
     hand_out(create, &created)?;
-    created.keep();
+    created.keep()?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -108,7 +109,7 @@ fn detached(globals: &Globals, run: &args::Run, bundle: &Bundle) -> Result<ExitC
     let (created, mut plan) = create::create(plan, &globals.root, &bundle.config, None)?;
     go(run, &created, &plan)?;
     let notify = plan.notify.take();
-    let (container, init, _) = created.keep();
+    let (container, init, _) = created.keep()?;
     drop(container);
     if let Some(notify) = notify {
         notify.wait(init.pid, init.pidfd())?;
@@ -119,6 +120,9 @@ fn detached(globals: &Globals, run: &args::Run, bundle: &Bundle) -> Result<ExitC
 /// From ready to executed: pid files, the last answer, poststart hooks.
 fn go(run: &args::Run, created: &Created, plan: &Plan) -> Result<()> {
     hand_out(&run.create, created)?;
+    // The program runs from here on: a signal is its own, but for poststart hooks, which it ends.
+    interrupt::hold()?;
+    interrupt::check()?;
     created.link.done()?;
     let agent = Agent::of_init(plan, created.container());
     serve::until_executed(&created.init, &created.link, &agent)?;
@@ -136,7 +140,7 @@ fn in_foreground(globals: &Globals, run: &args::Run, bundle: &Bundle) -> Result<
     let (created, mut plan) =
         create::create(plan, &globals.root, &bundle.config, Some(foreground.signals()))?;
     go(run, &created, &plan)?;
-    let (container, init, _) = created.keep();
+    let (container, init, _) = created.keep()?;
     let status = foreground.run(init.pid, init.pidfd(), plan.notify.take());
     if !run.keep {
         clear(&container);

@@ -10,7 +10,7 @@ use crate::cli::args::{Globals, Which};
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::Hooks;
 use crate::state::{self, Container, Op, Status};
-use crate::{log, oci, sys};
+use crate::{interrupt, log, oci, sys};
 
 /// How long a killed init may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,11 +34,14 @@ fn delete_one(globals: &Globals, id: &str, force: bool) -> Result<()> {
         }
         Err(error) if force && error.kind() == Kind::Damaged => {
             let config = state::orphaned_config(&globals.root, id).unwrap_or_default();
+            interrupt::hold()?;
             clear_by_config(globals, id, &config, &error)?;
             return Ok(());
         }
         Err(error) => return Err(error),
     };
+    // Half of it would be left.
+    interrupt::hold()?;
     let status = container.status()?;
     if !force {
         status.allows(Op::Delete, id)?;
@@ -95,6 +98,8 @@ pub(crate) fn destroy(container: &Container) -> Result<()> {
     };
     release(container)?;
     if let Some(hooks) = hooks {
+        // A hook that hangs can be ended; the others still run.
+        interrupt::catch()?;
         hooks.run_poststop(&container.oci_state(Status::Stopped, 0));
     }
     Ok(())

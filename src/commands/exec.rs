@@ -15,7 +15,7 @@ use crate::parent::seccomp_agent::Agent;
 use crate::parent::serve;
 use crate::plan::exec::{Plan, Request};
 use crate::state::{Container, Op};
-use crate::{pidfiles, seal};
+use crate::{interrupt, pidfiles, seal};
 
 /// A failure before the program runs is 255: it cannot be the program's own.
 pub(crate) fn exec(globals: &Globals, args: &args::Exec) -> Result<ExitCode> {
@@ -99,6 +99,8 @@ fn start(
     if let Some(path) = &args.pid_file {
         pidfiles::write(path, entered.init.pid)?;
     }
+    // It runs from here on: a signal comes before this, and then there is no process, or after it.
+    interrupt::hold()?;
     entered.link.done()?;
     let agent = Agent::of_exec(entered.listener.as_ref(), container);
     serve::until_executed(&entered.init, &entered.link, &agent)?;

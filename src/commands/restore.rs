@@ -37,7 +37,7 @@ fn detached(globals: &Globals, restore: &args::Restore, bundle: &Bundle) -> Resu
     let plan = create::plan(globals, create, bundle, console, false)?;
     let (restored, mut plan) = run(globals, restore, bundle, plan, None)?;
     let notify = plan.notify.take();
-    let (container, init) = restored.keep();
+    let (container, init) = restored.keep()?;
     drop(container);
     if let Some(notify) = notify {
         notify.wait(init.pid, init.pidfd())?;
@@ -57,7 +57,8 @@ fn in_foreground(globals: &Globals, restore: &args::Restore, bundle: &Bundle) ->
     let (restored, mut plan) = run(globals, restore, bundle, plan, Some(foreground.signals()))?;
     // Nobody sends a terminal any more: without one in the images there is none.
     plan.process.terminal = None;
-    let (container, init) = restored.keep();
+    foreground.hold()?;
+    let (container, init) = restored.keep()?;
     let status = foreground.run(init.pid, init.pidfd(), plan.notify.take());
     clear(&container);
     status.map(code)

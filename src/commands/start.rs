@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::signal::SigSet;
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -16,7 +17,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::{DefaultEnv, Hooks, Point};
 use crate::notify_socket::NotifySocket;
 use crate::state::{Container, FIFO, Op, Status};
-use crate::{oci, sys};
+use crate::{interrupt, oci, sys};
 
 /// What init waits for.
 const START: &[u8] = b"0";
@@ -27,7 +28,15 @@ pub(crate) fn start(globals: &Globals, id: &str) -> Result<ExitCode> {
     container.lock()?;
     container.status()?.allows(Op::Start, id)?;
     let notify = listen(&container)?;
-    release_init(&container)?;
+    if container.facts.has_poststart {
+        interrupt::catch()?;
+    }
+    release_init(&container).inspect_err(|error| {
+        if error.kind() == Kind::Interrupted {
+            // As after a poststart hook that failed; a failure here is of one that has ended by itself.
+            let _ = super::delete::end(&container);
+        }
+    })?;
     if container.facts.has_poststart {
         poststart(&container)?;
     }
@@ -64,15 +73,18 @@ fn release_init(container: &Container) -> Result<()> {
         Err(errno) => return Err(errno).context(|| "open exec.fifo"),
     };
     let from_init = open(OFlag::O_RDONLY).context(|| "open exec.fifo")?;
-    nix::unistd::write(&to_init, START).context(|| "write exec.fifo")?;
-    drop(to_init);
-    wait_no_writer(&from_init)?;
-    let mut said = vec![0; 64 * 1024];
-    let length = nix::unistd::read(&from_init, &mut said).context(|| "read exec.fifo")?;
+    // Whatever ends this command from here on: a container that was told to start is none that waits.
+    let before = interrupt::hold()?;
+    interrupt::check()?;
     match unlinkat(dir, FIFO, UnlinkatFlags::NoRemoveDir) {
         Ok(()) | Err(Errno::ENOENT) => {}
         Err(errno) => return Err(errno).context(|| "remove exec.fifo"),
     }
+    nix::unistd::write(&to_init, START).context(|| "write exec.fifo")?;
+    drop(to_init);
+    wait_no_writer(&from_init, before)?;
+    let mut said = vec![0; 64 * 1024];
+    let length = nix::unistd::read(&from_init, &mut said).context(|| "read exec.fifo")?;
     match &said[..length] {
         [] => Ok(()),
         START => Err(Error::text("container init ended before it could be started")),
@@ -81,11 +93,11 @@ fn release_init(container: &Container) -> Result<()> {
 }
 
 /// Until init has closed the fifo; readable data alone, the byte it has yet to take, does not count.
-fn wait_no_writer(fifo: &OwnedFd) -> Result<()> {
+fn wait_no_writer(fifo: &OwnedFd, signals: SigSet) -> Result<()> {
     let mut fds = [PollFd::new(fifo.as_fd(), PollFlags::empty())];
     loop {
-        match poll(&mut fds, PollTimeout::NONE) {
-            Err(Errno::EINTR) => {}
+        match ppoll(&mut fds, None, Some(signals)) {
+            Err(Errno::EINTR) => interrupt::check()?,
             Ok(_) => return Ok(()),
             Err(errno) => return Err(errno).context(|| "wait for init to execute the program"),
         }
@@ -127,6 +139,8 @@ pub(crate) fn signal(container: &Container, number: i32, all: bool) -> Result<()
         if container.facts.cgroup.pids(true)?.is_empty() {
             return Err(not_running());
         }
+        // Frozen meanwhile, on v1.
+        interrupt::hold()?;
         return container.facts.cgroup.kill(number);
     }
     let init = container.init_pidfd()?;

@@ -9,12 +9,14 @@ use crate::ExitCode;
 use crate::bail;
 use crate::cli::args::{Globals, Limits, Update};
 use crate::error::{Context, Result};
+use crate::interrupt;
 use crate::oci::{self, Changes, Resources};
 use crate::state::{Container, Op};
 
 pub(crate) fn update(globals: &Globals, update: &Update) -> Result<ExitCode> {
     let container = load(globals, &update.id)?;
     container.lock()?;
+    interrupt::hold()?;
     container.status()?.allows(Op::Update, &update.id)?;
     match &update.limits {
         Limits::Flags(resources) => change(&container, update, resources)?,

@@ -28,7 +28,6 @@ use crate::bail;
 use crate::cli::args;
 use crate::error::{Context, Error, Result};
 use crate::hooks::{DefaultEnv, Point};
-use crate::log;
 use crate::namespace::{Entry, MOUNT, TIME};
 use crate::parent::create::Undo;
 use crate::parent::netdev;
@@ -37,6 +36,7 @@ use crate::parent::spawn::{Init, Place};
 use crate::plan::Plan;
 use crate::signals::Signals;
 use crate::state::{Container, Status};
+use crate::{interrupt, log};
 
 const LOG: &str = "restore.log";
 
@@ -53,9 +53,13 @@ pub(crate) struct Restored {
 
 impl Restored {
     /// The container lives on by itself from here.
-    pub(crate) fn keep(mut self) -> (Container, Init) {
+    ///
+    /// # Errors
+    /// A signal was faster.
+    pub(crate) fn keep(mut self) -> Result<(Container, Init)> {
+        interrupt::check()?;
         self.init.detach();
-        (self.undo.keep(), self.init)
+        Ok((self.undo.keep(), self.init))
     }
 }
 
@@ -71,6 +75,7 @@ pub(crate) fn restore(
     super::warn_rootless("restore");
     let program = swrk::find()?;
     let directories = Directories::open(&options.criu, LOG)?;
+    interrupt::catch()?;
     let container =
         Container::create(root, plan.facts.clone(), config, || plan.cgroup_place.check_unused())?;
     let mut undo = Undo::new(container);

@@ -25,6 +25,7 @@ use super::wire::Message;
 use crate::bail;
 use crate::child::{self, Voice};
 use crate::error::{Context, Error, Result};
+use crate::interrupt;
 use crate::log;
 use crate::namespace::Entry;
 use crate::parent::spawn::{self, Init, Place};
@@ -195,7 +196,10 @@ impl Worker {
     }
 
     fn receive(&self) -> Result<(Response, Option<OwnedFd>)> {
-        match scm::recv_packet(self.socket.as_fd()) {
+        interrupt::watch(self.socket.as_fd());
+        let received = scm::recv_packet(self.socket.as_fd());
+        interrupt::check()?;
+        match received {
             Ok((bytes, _)) if bytes.is_empty() => Err(self.gone()),
             Ok((bytes, fd)) => Ok((Response::decode(&bytes)?, fd)),
             Err(Errno::ECONNRESET) => Err(self.gone()),

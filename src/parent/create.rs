@@ -15,12 +15,12 @@ use super::spawn::{self, Born, Init, Place};
 use crate::child;
 use crate::error::{Context, Result};
 use crate::hooks::Hooks;
-use crate::log;
 use crate::plan::Plan;
 use crate::signals::Signals;
 use crate::state::{Container, FIFO, Status};
 use crate::sync::ParentLink;
 use crate::sys;
+use crate::{interrupt, log};
 
 /// A container with its init, which has said that it is ready and waits to be answered.
 #[derive(Debug)]
@@ -37,9 +37,13 @@ impl Created {
     }
 
     /// The container lives on by itself from here.
-    pub(crate) fn keep(mut self) -> (Container, Init, ParentLink) {
+    ///
+    /// # Errors
+    /// A signal was faster.
+    pub(crate) fn keep(mut self) -> Result<(Container, Init, ParentLink)> {
+        interrupt::check()?;
         self.init.detach();
-        (self.undo.keep(), self.init, self.link)
+        Ok((self.undo.keep(), self.init, self.link))
     }
 }
 
@@ -119,6 +123,8 @@ pub(crate) fn create(
     config: &str,
     signals: Option<&Signals>,
 ) -> Result<(Created, Plan)> {
+    // From here on there is something to undo.
+    interrupt::catch()?;
     let container =
         Container::create(root, plan.facts.clone(), config, || plan.cgroup_place.check_unused())?;
     let mut undo = Undo::new(container);
@@ -141,6 +147,7 @@ pub(crate) fn create(
         })
     })?;
     undo.lives(&plan.hooks);
+    interrupt::watch(link.fd());
     let container = undo.container_mut();
     container.record_init(init.pid)?;
     serve::join_resctrl(container, &init)?;

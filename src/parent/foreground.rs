@@ -13,11 +13,11 @@ use nix::unistd::{Pid, getpid};
 use super::console::{Console, HostTty};
 use crate::child::process::terminal::Receiver;
 use crate::error::{Context, Result};
-use crate::log;
 use crate::notify_socket::NotifySocket;
 use crate::signals::Signals;
 use crate::sys::wait::wait_any;
 use crate::sys::{self, pidfd, scm};
+use crate::{interrupt, log};
 
 #[derive(Debug)]
 pub(crate) struct Foreground {
@@ -40,7 +40,8 @@ pub(crate) fn become_subreaper() {
 }
 
 impl Foreground {
-    /// Before the clone: from here on no signal is lost. The child must `signals().restore(me)`.
+    /// Before the clone: from here on no signal is lost, but those that ask to end do end this command
+    /// until `hold`. The child must `signals().restore(me)`.
     pub(crate) fn prepare() -> Result<Self> {
         Ok(Self { signals: Signals::block()?, terminal: None })
     }
@@ -55,6 +56,11 @@ impl Foreground {
         let size = host.size();
         self.terminal = Some(Waiting { host, socket });
         Ok(Receiver::Foreground { socket: theirs, size })
+    }
+
+    /// Those that ask to end are the process's from here on, too.
+    pub(crate) fn hold(&self) -> Result<()> {
+        interrupt::hold().map(drop)
     }
 
     pub(crate) fn signals(&self) -> &Signals {
@@ -100,6 +106,8 @@ impl Foreground {
             }
         }
         console.iter_mut().for_each(Console::drain);
+        // They stay blocked: what is to be cleared now is not to be left halfway.
+        std::mem::forget(self.signals);
         Ok(status.expect("the loop has ended"))
     }
 }

@@ -26,6 +26,7 @@ fn status_of(body: impl FnOnce(&Inside), meanwhile: impl FnOnce(Pid)) -> Result<
             sys::exit(0)
         }
         Fork::Parent { child, pidfd } => {
+            foreground.hold()?;
             meanwhile(child);
             foreground.run(child, pidfd.as_fd(), None)
         }

@@ -16,6 +16,7 @@ use super::serve;
 use super::spawn::Init;
 use crate::child::seccomp::Listener;
 use crate::error::{Context, Error, Result};
+use crate::interrupt;
 use crate::oci;
 use crate::plan::Plan;
 use crate::state::{Container, Facts, OciState, Status, oci_state_of};
@@ -86,6 +87,7 @@ impl<'a> Agent<'a> {
             if let Some(fd) = get()? {
                 return Ok(fd);
             }
+            interrupt::check()?;
             let mut fds = [PollFd::new(link.fd(), PollFlags::POLLIN)];
             match ppoll(&mut fds, Some(TimeSpec::from_duration(wait)), None) {
                 Ok(0) | Err(Errno::EINTR) => wait = (wait * 2).min(LONGEST_WAIT),

@@ -66,7 +66,10 @@ pub(crate) fn clone3(request: &CloneRequest<'_>) -> Result<Fork, Errno> {
         other => other?,
     };
     match pid {
-        0 => Ok(Fork::Child(Inside(()))),
+        0 => {
+            super::sigaction::in_a_clone();
+            Ok(Fork::Child(Inside(())))
+        }
         pid => {
             // SAFETY: with CLONE_PIDFD the kernel has stored a new descriptor, close-on-exec.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };

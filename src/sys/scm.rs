@@ -21,7 +21,7 @@ pub(crate) fn send_fd(
     loop {
         let data = [IoSlice::new(data)];
         match sendmsg::<()>(socket.as_raw_fd(), &data, &rights, MsgFlags::MSG_NOSIGNAL, None) {
-            Err(Errno::EINTR) => {}
+            Err(Errno::EINTR) if !super::sigaction::has_caught() => {}
             other => return other.map(drop),
         }
     }
@@ -53,7 +53,7 @@ fn recv(socket: BorrowedFd<'_>, length: usize) -> Result<(Vec<u8>, Vec<OwnedFd>)
         let mut into = [IoSliceMut::new(&mut data)];
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
         match recvmsg::<()>(socket.as_raw_fd(), &mut into, Some(&mut space), flags) {
-            Err(Errno::EINTR) => {}
+            Err(Errno::EINTR) if !super::sigaction::has_caught() => {}
             Err(errno) => return Err(errno),
             Ok(message) => break (message.bytes, message.flags, owned(message.cmsgs()?)),
         }
