@@ -5,6 +5,7 @@ pub(crate) mod create;
 pub(crate) mod exec;
 pub(crate) mod keyring;
 pub(crate) mod loopback;
+pub(crate) mod mounts;
 pub(crate) mod process;
 pub(crate) mod rootfs;
 pub(crate) mod seccomp;

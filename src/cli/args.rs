@@ -31,6 +31,7 @@ pub(crate) enum Command {
     State { id: String },
     List { format: Output, quiet: bool },
     Ps { id: String, format: Output, args: Vec<String> },
+    Mounts { id: String, change: MountChange, file: PathBuf },
     Pause { id: String },
     Resume { id: String },
     Update(Update),
@@ -48,6 +49,13 @@ pub(crate) enum Which {
     One(String),
     /// `--regex`: every one whose id has it.
     Matching(Regex),
+}
+
+/// Of `mounts`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MountChange {
+    Add,
+    Remove,
 }
 
 /// `--format`.

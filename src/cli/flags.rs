@@ -237,6 +237,15 @@ pub(crate) const COMMANDS: &[CommandSpec] = &[
         arity: Arity::Exactly(0),
         ..simple("list", "list the containers under --root", "")
     },
+    CommandSpec {
+        description: "The file is a JSON list of mounts as in config.json, '-' standard input. They are made in, or taken\naway from, a container that is there; remove looks at nothing but their destinations. As crun.",
+        arity: Arity::Exactly(3),
+        ..simple(
+            "mounts",
+            "add mounts to a container, or remove them",
+            "add|remove <container-id> <file>",
+        )
+    },
     simple("pause", "suspend all processes of a container", ID),
     CommandSpec {
         description: "Options after the id go to ps(1) (default: -ef). Its output must have a PID column.",

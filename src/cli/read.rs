@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::args::{
-    Check, Checkpoint, Command, Create, Exec, Globals, Limits, Output, Process, ProcessOptions,
-    Restore, Run, Update, Which,
+    Check, Checkpoint, Command, Create, Exec, Globals, Limits, MountChange, Output, Process,
+    ProcessOptions, Restore, Run, Update, Which,
 };
 use super::flags::CommandSpec;
 use super::parse::Values;
@@ -117,6 +117,7 @@ impl Command {
             "state" => Self::State { id: id()? },
             "list" => Self::List { format: output(values)?, quiet: values.bool("quiet")? },
             "ps" => Self::Ps { id: id()?, format: output(values)?, args: args[1..].to_vec() },
+            "mounts" => mounts(args)?,
             "pause" => Self::Pause { id: id()? },
             "resume" => Self::Resume { id: id()? },
             "update" => Self::Update(Update::read(id()?, values)?),
@@ -138,6 +139,16 @@ impl Command {
             other => bail!("No help topic for '{other}'"),
         })
     }
+}
+
+fn mounts(args: &[String]) -> Result<Command> {
+    let change = match args.first().map_or("", String::as_str) {
+        "add" => MountChange::Add,
+        "remove" => MountChange::Remove,
+        other => bail!("mounts: {other:?} is neither add nor remove"),
+    };
+    let id = container_id(args.get(1).map_or("", String::as_str))?;
+    Ok(Command::Mounts { id, change, file: args.get(2).map(PathBuf::from).unwrap_or_default() })
 }
 
 fn output(values: &Values) -> Result<Output> {
@@ -321,7 +332,11 @@ mod tests {
         // The network is left empty in any case.
         let ignored = [("spec", "help"), ("checkpoint", "empty-ns"), ("restore", "empty-ns")];
         for spec in super::super::flags::COMMANDS {
-            let args = if spec.name == "exec" { "id sh" } else { "id" };
+            let args = match spec.name {
+                "exec" => "id sh",
+                "mounts" => "add id file",
+                _ => "id",
+            };
             let bare = debug(&format!("{} {args}", spec.name));
             for flag in spec.flags.iter().filter(|flag| !ignored.contains(&(spec.name, flag.name)))
             {
@@ -398,6 +413,7 @@ mod tests {
             ),
             ("kill id NOPE", "unknown signal \"NOPE\""),
             ("kill a/b", "invalid container ID format"),
+            ("mounts list id file", "mounts: \"list\" is neither add nor remove"),
             ("list -f xml", "invalid format option"),
             ("events --interval 0 id", "duration interval must be greater than 0"),
             (

@@ -9,6 +9,7 @@ mod events;
 mod exec;
 mod features;
 mod list;
+mod mounts;
 mod pause;
 mod ps;
 mod restore;
@@ -37,6 +38,7 @@ pub(crate) fn dispatch(globals: &Globals, command: Command) -> Result<ExitCode> 
         Command::State { id } => state::state(globals, &id),
         Command::List { format, quiet } => list::list(globals, format, quiet),
         Command::Ps { id, format, args } => ps::ps(globals, &id, format, &args),
+        Command::Mounts { id, change, file } => mounts::mounts(globals, &id, change, &file),
         Command::Pause { id } => pause::pause(globals, &id),
         Command::Resume { id } => pause::resume(globals, &id),
         Command::Update(update) => update::update(globals, &update),

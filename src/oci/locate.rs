@@ -13,6 +13,15 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T> {
     if text.trim_start().starts_with('[') {
         return Err(Error::text("invalid type: list, expected an object"));
     }
+    decode(text)
+}
+
+/// As `parse`, of a list of objects.
+pub(crate) fn parse_list<'a, T: Deserialize<'a>>(text: &'a str) -> Result<Vec<T>> {
+    decode(text)
+}
+
+fn decode<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T> {
     serde_json::from_str(text).map_err(|error| {
         let what = in_json_words(&error.to_string());
         let (line, column) = (error.line(), error.column());

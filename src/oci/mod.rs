@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 
 pub(crate) use linux::*;
-pub(crate) use locate::parse;
+pub(crate) use locate::{parse, parse_list};
 pub(crate) use names::spelled;
 pub(crate) use process::*;
 pub(crate) use resources::*;

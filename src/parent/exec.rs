@@ -64,7 +64,7 @@ pub(crate) fn exec(
 }
 
 /// The next message, which must be that one.
-fn expect(
+pub(super) fn expect(
     init: &Init,
     link: &ParentLink,
     container: &Container,
@@ -81,7 +81,7 @@ fn expect(
 }
 
 /// The process that was cloned only leads into the pid namespace: the next one is meant.
-fn follow(init: &mut Init, link: &ParentLink, container: &Container) -> Result<()> {
+pub(super) fn follow(init: &mut Init, link: &ParentLink, container: &Container) -> Result<()> {
     let is_it = |message: &Message| matches!(message, Message::Tell(Tell::Forked { .. }));
     if let Message::Tell(Tell::Forked { pidfd }) = expect(init, link, container, is_it)? {
         init.follow(pidfd)?;

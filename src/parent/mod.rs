@@ -7,6 +7,7 @@ pub(crate) mod create;
 pub(crate) mod exec;
 pub(crate) mod foreground;
 pub(crate) mod ids;
+pub(crate) mod mounts;
 pub(crate) mod netdev;
 pub(crate) mod resctrl;
 pub(crate) mod seccomp_agent;

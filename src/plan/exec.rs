@@ -56,6 +56,59 @@ impl Plan {
     ) -> Result<Self> {
         let none = oci::Linux::default();
         let linux = spec.linux.as_ref().unwrap_or(&none);
+        let way = Way::plan(container, spec, process)?;
+        let has_user = way.entry.joins_user;
+        let limits = Limits::plan(process)?;
+        let filter = filter(container, spec)?;
+        Ok(Self {
+            entry: way.entry,
+            join: way.join,
+            born: Born::default(),
+            root: way.root,
+            root_ids: way.root_ids,
+            keyring: Keyring::plan(&container.facts.id, container.facts.no_new_keyring, has_user)?,
+            affinity: Affinity::plan(process)?,
+            cgroup: container
+                .facts
+                .cgroup
+                .for_exec(Some(nix::unistd::Pid::from_raw(container.facts.pid)), request.cgroups)?,
+            process: Process::plan(
+                process,
+                Some(linux),
+                ProcessRequest {
+                    has_user_namespace: has_user,
+                    keeps_groups: super::keeps_groups(spec),
+                    fds: request.fds,
+                    console: request.console,
+                    env: Vec::new(),
+                },
+            )?,
+            finish: Finish::new(filter, limits, None),
+            init: way.init,
+        })
+    }
+}
+
+/// Into the namespaces of a running container.
+#[derive(Debug)]
+pub(crate) struct Way {
+    pub entry: Entry,
+    /// All namespaces to join at once through init's pidfd.
+    pub join: u64,
+    pub init: OwnedFd,
+    /// The root directory, where no mount namespace leads to it.
+    pub root: Option<OwnedFd>,
+    pub root_ids: Option<(u32, u32)>,
+}
+
+impl Way {
+    pub(crate) fn plan(
+        container: &Container,
+        spec: &oci::Spec<'_>,
+        process: &oci::Process<'_>,
+    ) -> Result<Self> {
+        let none = oci::Linux::default();
+        let linux = spec.linux.as_ref().unwrap_or(&none);
         let init = container.init_pidfd()?;
         let pid = container.facts.pid;
         let has_user = linux.namespaces.iter().any(|ns| ns.kind == namespace::USER.oci);
@@ -82,34 +135,8 @@ impl Plan {
         let has_user = has_user && join & namespace::USER.flag != 0;
         entry.joins_user = has_user;
         entry.is_nested = entry.pid.is_some() && namespace::is_in_user_namespace();
-        let limits = Limits::plan(process)?;
-        let filter = filter(container, spec)?;
-        Ok(Self {
-            entry,
-            join,
-            born: Born::default(),
-            root,
-            root_ids: has_user.then(|| super::root_ids(linux, process)),
-            keyring: Keyring::plan(&container.facts.id, container.facts.no_new_keyring, has_user)?,
-            affinity: Affinity::plan(process)?,
-            cgroup: container
-                .facts
-                .cgroup
-                .for_exec(Some(nix::unistd::Pid::from_raw(pid)), request.cgroups)?,
-            process: Process::plan(
-                process,
-                Some(linux),
-                ProcessRequest {
-                    has_user_namespace: has_user,
-                    keeps_groups: super::keeps_groups(spec),
-                    fds: request.fds,
-                    console: request.console,
-                    env: Vec::new(),
-                },
-            )?,
-            finish: Finish::new(filter, limits, None),
-            init,
-        })
+        let root_ids = has_user.then(|| super::root_ids(linux, process));
+        Ok(Self { entry, join, init, root, root_ids })
     }
 }
 

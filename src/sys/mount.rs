@@ -193,6 +193,22 @@ pub(crate) fn mount_flags(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     Ok(about.f_flag)
 }
 
+/// Whether `fd` is the root of a mount. EOPNOTSUPP: Linux before 5.8.
+pub(crate) fn is_mount_root(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let flag = u64::from(libc::STATX_ATTR_MOUNT_ROOT.cast_unsigned());
+    // SAFETY: all-zero is a valid statx.
+    let mut about: libc::statx = unsafe { std::mem::zeroed() };
+    let fd = fd.as_raw_fd();
+    // SAFETY: the path is terminated, and one statx is written, which outlives the call.
+    Errno::result(unsafe {
+        libc::statx(fd, c"".as_ptr(), libc::AT_EMPTY_PATH, 0, &raw mut about)
+    })?;
+    if about.stx_attributes_mask & flag == 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    Ok(about.stx_attributes & flag != 0)
+}
+
 /// The id of the mount that `fd` lies on. EOPNOTSUPP: Linux before 5.8.
 pub(crate) fn mount_id(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     // SAFETY: all-zero is a valid statx.

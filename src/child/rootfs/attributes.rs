@@ -5,7 +5,7 @@
 use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{chdir, fchdir};
 
 use super::options::attributes;
@@ -142,16 +142,29 @@ pub(super) fn propagate(fd: BorrowedFd<'_>, bits: u64) -> Result<(), Errno> {
 /// mount(2) on what `fd` is: as the working directory, which needs no /proc, or for a file by its
 /// magic link in a procfs that is sure to be one.
 pub(super) fn by_path(fd: BorrowedFd<'_>, flags: u64, data: Option<&str>) -> Result<(), Errno> {
-    let name = match fchdir(fd) {
-        Ok(()) => ".".to_owned(),
-        Err(Errno::ENOTDIR) => {
-            enter_own_descriptors()?;
-            crate::sys::fd::number(fd).to_string()
-        }
-        Err(errno) => return Err(errno),
-    };
+    let name = name_of(fd)?;
     let none = None::<&str>;
     let done = mount(none, name.as_str(), none, MsFlags::from_bits_retain(flags), data);
+    chdir("/")?;
+    done
+}
+
+/// A name of what `fd` is, from the working directory that it leaves.
+fn name_of(fd: BorrowedFd<'_>) -> Result<String, Errno> {
+    match fchdir(fd) {
+        Ok(()) => Ok(".".to_owned()),
+        Err(Errno::ENOTDIR) => {
+            enter_own_descriptors()?;
+            Ok(crate::sys::fd::number(fd).to_string())
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Takes away the mount whose root `fd` is, with all that is mounted in it.
+pub(super) fn unmount(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    let name = name_of(fd)?;
+    let done = umount2(name.as_str(), MntFlags::MNT_DETACH);
     chdir("/")?;
     done
 }

@@ -52,6 +52,8 @@ pub(super) struct Bind {
 pub(super) struct Eyes {
     /// The host's ids of the root of a new user namespace; None: the parent's own rights.
     pub root: Option<(u32, u32)>,
+    /// The child does not see the host's files at all, and the container's root is that of the child.
+    pub is_outside: bool,
 }
 
 impl Eyes {
@@ -60,12 +62,15 @@ impl Eyes {
             |maps: &[IdMapping]| maps.iter().find(|m| m.container_id == 0).map(|m| m.host_id);
         // Without a mapping of 0 nothing but the bits for others counts.
         let root = (host(uids).unwrap_or(u32::MAX), host(gids).unwrap_or(u32::MAX));
-        Self { root: is_new_userns.then_some(root) }
+        Self { root: is_new_userns.then_some(root), is_outside: false }
     }
 
     /// Whether every directory on the way to `path` can be searched. Reads permission bits only: a
     /// wrong "no" costs nothing but the parent's opening.
     fn reach(self, path: &Path) -> bool {
+        if self.is_outside {
+            return false;
+        }
         let Some((uid, gid)) = self.root else {
             return true;
         };
@@ -108,7 +113,10 @@ impl Bind {
         let mut bind = Self {
             source: crate::sys::cstring(source.as_os_str().as_encoded_bytes())
                 .context(|| ".source: a null byte")?,
-            inside: source.strip_prefix(root).ok().map(text).transpose()?,
+            inside: match source.strip_prefix(root) {
+                Ok(path) if !eyes.is_outside => Some(text(path)?),
+                _ => None,
+            },
             depth: if options.flags & MS_REC == 0 { Depth::One } else { Depth::Tree },
             follow: !options.src_nofollow,
             opened: RefCell::new(None),
@@ -124,13 +132,15 @@ impl Bind {
             (Some(mapped), Some(_)) if only_parent_maps => {
                 bind.mapper = Some(Mapper::start(mapped)?);
             }
-            (_, None) if only_parent_maps || !eyes.reach(source) => bind.open_in_parent(source)?,
+            (_, None) if only_parent_maps || !eyes.reach(source) => {
+                bind.open_in_parent(source, eyes)?
+            }
             _ => {}
         }
         Ok(bind)
     }
 
-    fn open_in_parent(&mut self, source: &Path) -> Result<()> {
+    fn open_in_parent(&mut self, source: &Path, eyes: Eyes) -> Result<()> {
         let opened = match self.open(None) {
             Ok(fd) => {
                 // Done; the descriptor of the maps is not held any longer than needed.
@@ -138,7 +148,13 @@ impl Bind {
                 Some(fd)
             }
             // A parent without privileges has no more rights than the child.
-            Err(error) if error.errno() == Some(Errno::EPERM) && self.idmap.is_none() => None,
+            Err(error)
+                if error.errno() == Some(Errno::EPERM)
+                    && self.idmap.is_none()
+                    && !eyes.is_outside =>
+            {
+                None
+            }
             Err(error) => return Err(error).context(|| format!(".source: {}", source.display())),
         };
         self.opened = RefCell::new(opened);

@@ -12,6 +12,7 @@ mod external;
 mod foresee;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod hotplug;
 mod idmap;
 mod lockdown;
 mod mapper;
@@ -42,6 +43,7 @@ use crate::sys::Inside;
 pub(crate) use cgroupfs::{CgroupView, V1Mount};
 pub(crate) use external::{External, of_running};
 pub(crate) use foresee::Sight;
+pub(crate) use hotplug::Hotplug;
 pub(crate) use options::names;
 pub(crate) use pivot::HostRoot;
 pub(crate) use proc::Proc;

@@ -24,7 +24,7 @@ use crate::sys::Inside;
 use crate::sys::mount::Setattr;
 
 /// What may be mounted over inside procfs: files that lxcfs and its like emulate, as in runc.
-const PROC_FILES: &[&str] = &[
+pub(super) const PROC_FILES: &[&str] = &[
     "proc/cpuinfo",
     "proc/diskstats",
     "proc/meminfo",
@@ -119,16 +119,26 @@ impl Mount {
     }
 
     pub(super) fn apply(&self, tree: &mut Tree, me: &Inside) -> Result<()> {
+        self.apply_and_keep(false, tree, me).map(drop)
+    }
+
+    /// What has been mounted, if it is wanted: nothing where a link was copied, or something remounted.
+    pub(super) fn apply_and_keep(
+        &self,
+        is_wanted: bool,
+        tree: &mut Tree,
+        me: &Inside,
+    ) -> Result<Option<OwnedFd>> {
         let change =
             self.recursive.map(|(set, clear)| Setattr { set, clear, ..Setattr::default() });
         let (fd, fresh) = match &self.what {
             What::New(new) => {
                 let wanted = Wanted {
                     idmap: self.idmap.as_ref(),
-                    fd: change.is_some() || !self.propagation.is_empty(),
+                    fd: is_wanted || change.is_some() || !self.propagation.is_empty(),
                 };
                 let made = new.apply(&self.to, self.links, wanted, tree, me)?;
-                let Some(fd) = made.fd else { return Ok(()) };
+                let Some(fd) = made.fd else { return Ok(None) };
                 if let Some(change) = &change {
                     set_recursively(fd.as_fd(), change)?;
                 }
@@ -137,7 +147,7 @@ impl Mount {
             What::Bind(bind) => {
                 match bind.apply(&self.to, self.links, change.as_ref(), tree, me)? {
                     Some((fd, _)) => (fd, None),
-                    None => return Ok(()),
+                    None => return Ok(None),
                 }
             }
             What::Cgroups(cgroups) => (cgroups.apply(&self.to, tree, me)?, None),
@@ -148,10 +158,12 @@ impl Mount {
         for bits in &self.propagation {
             propagate(fd.as_fd(), *bits).context(|| "propagation")?;
         }
+        let is_change = matches!(self.what, What::Remount { .. });
+        let kept = if is_wanted && !is_change { Some(fd.try_clone()?) } else { None };
         if let Some(place) = fresh {
             tree.add_fresh(fd, place);
         }
-        Ok(())
+        Ok(kept)
     }
 
     /// For `check`: what `apply` would run into, as far as it shows beforehand.
@@ -214,7 +226,7 @@ impl What {
 }
 
 /// `/a/../b/./c` is `b/c`; a destination may also be written with the root's own path before it.
-fn destination(mount: &oci::Mount<'_>, root: &Path) -> Result<String> {
+pub(super) fn destination(mount: &oci::Mount<'_>, root: &Path) -> Result<String> {
     let written = mount.destination.as_str();
     if written.is_empty() {
         bail!(".destination: must be set");

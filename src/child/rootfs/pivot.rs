@@ -56,6 +56,11 @@ enum Way {
 }
 
 impl HostRoot {
+    /// Of a container that has it mounted already: nothing is looked up.
+    pub(super) fn mounted(path: &Path) -> Self {
+        Self { path: path.to_owned(), fd: RefCell::new(None) }
+    }
+
     /// `root.path` exists, is a directory, and no symbolic link leads to it (runc's rule).
     pub(crate) fn open(spec: &oci::Spec<'_>, bundle: &Path) -> Result<Self> {
         let root = spec.root.as_ref().expect("rules::check wants a root");
