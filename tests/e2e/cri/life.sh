@@ -17,7 +17,6 @@ t_start_errors() {
   has "StartError 128" "$(status none reason) $(status none exit_code)"
   create p plain . /etc/plain && out=$(start plain 2>&1) && fail started
   has "$out" "permission denied"
-  create p nomount '.mounts = [{host_path:"/no/such/source", container_path:"/m", readonly:1}]' true && start nomount >/dev/null 2>&1
   remove none && remove plain
 }
 t_stop() {
