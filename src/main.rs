@@ -35,6 +35,7 @@ mod sys;
 #[cfg(test)]
 mod testing;
 mod time;
+mod timings;
 
 #[cfg(not(fuzzing))]
 #[global_allocator]

@@ -23,6 +23,7 @@ use crate::error::{Context, Result};
 use crate::sys;
 use crate::sys::clone::{CloneFlagsBits, CloneRequest, Fork, clone3};
 use crate::sys::mount::{self, Depth, Setattr};
+use crate::timings;
 
 const EXE: &str = "/proc/self/exe";
 
@@ -57,7 +58,8 @@ pub(crate) fn ensure() -> Result<()> {
         pair.push(value);
         pair
     });
-    let env = strings(env.collect())?;
+    let begun = timings::begun().map(|at| OsString::from(format!("{}={at}", timings::BEGUN)));
+    let env = strings(env.chain(begun).collect())?;
     let errno = sys::exec::execveat(sealed.as_fd(), &args, &env);
     Err(errno).context(|| "execute creel's read-only view of itself")
 }

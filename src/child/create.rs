@@ -11,6 +11,7 @@ use crate::namespace;
 use crate::plan::Plan;
 use crate::sync::Ask;
 use crate::sys::{self, Inside};
+use crate::timings::{self, Step};
 
 /// From the clone to execve; the end of the way is shared with `exec`.
 pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Infallible> {
@@ -30,6 +31,7 @@ pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Inf
     // Host mounts visible, ids perhaps not mapped.
     let owes_pid = plan.born.owes_pid;
     namespace::enter(&plan.entry, owes_pid, plan.root_ids, link, me)?;
+    timings::step(Step::Namespaces);
     if !plan.born.is_placed {
         // What is cloned and made from here on has its place by it.
         link.ask(Ask::Placed)?;
@@ -41,6 +43,7 @@ pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Inf
         // The change of user has cleared it.
         child::die_with_parent(me)?;
     }
+    timings::step(Step::Placed);
     sys::setsid(me)?;
     if plan.entry.cgroup {
         // The cgroup that it is in now becomes the namespace's root.
@@ -53,18 +56,23 @@ pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Inf
         loopback::up(me)?;
     }
     log::debug(|| "init: in its namespaces".to_owned());
+    timings::step(Step::Session);
     let root = plan.rootfs.assemble(me)?;
+    timings::step(Step::Devices);
     log::debug(|| "init: root filesystem assembled".to_owned());
     if plan.needs_parent_hooks {
         link.ask(Ask::Hooks)?;
+        timings::step(Step::AskedHooks);
     }
     if plan.hooks.has(Point::CreateContainer) {
         root.stand_in(me)?;
         let state = plan.hook_state(crate::state::Status::Created, sys::getpid());
         plan.hooks.run(Point::CreateContainer, &state, &DefaultEnv::Own)?;
+        timings::step(Step::ChildHooks);
     }
     // ── the host's files are out of reach below this line
     let entered = plan.rootfs.enter(root, me)?;
+    timings::step(Step::Pivot);
     entered.make_cwd(plan.process.command.cwd(), me)?;
     tail::terminal(&plan.process, Some((&plan.rootfs, &entered)), me)?;
     plan.uts.apply(me)?;
@@ -74,8 +82,10 @@ pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Inf
         let proc = proc.map_or_else(|| entered.proc(me), Ok)?;
         plan.sysctl.apply(&proc, me)?;
     }
+    timings::step(Step::Names);
     // ── no more mounts below this line
     plan.rootfs.lock_down(&entered, me)?;
     drop(entered);
+    timings::step(Step::LockDown);
     tail::run(&mut plan.process, &plan.finish, voice, me)
 }

@@ -10,6 +10,7 @@ use crate::namespace::{self, PID};
 use crate::plan::exec::Plan;
 use crate::sync::Ask;
 use crate::sys::{self, Inside};
+use crate::timings::{self, Step};
 
 /// From the clone to execve.
 pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Infallible> {
@@ -40,6 +41,7 @@ pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Inf
         // The change of user has cleared it.
         die_with_parent(me)?;
     }
+    timings::step(Step::Namespaces);
     if plan.born.owes_pid {
         stage::refork(0, voice.link(), me)?;
     }
@@ -47,8 +49,10 @@ pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Inf
     if let Some(keyring) = &plan.keyring {
         tail::keyring(&plan.process, me, || keyring.join(me).map(drop))?;
     }
+    timings::step(Step::Session);
     // ── the host's files are out of reach below this line
     tail::terminal(&plan.process, None, me)?;
     tail::labels(&plan.process, false, me)?;
+    timings::step(Step::Names);
     tail::run(&mut plan.process, &plan.finish, voice, me)
 }

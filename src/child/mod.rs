@@ -20,6 +20,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use crate::error::{Context, Error, Result};
 use crate::sync::ChildLink;
 use crate::sys::{self, Inside};
+use crate::timings;
 
 /// Where the clone's failure goes: to the parent, and after `create` has returned into exec.fifo, where
 /// `start` reads it.
@@ -37,6 +38,7 @@ impl Voice {
 
     /// The parent ends now; what fails from here on is for `start`.
     pub(crate) fn hang_up(&mut self) {
+        timings::leave();
         self.link = None;
     }
 
@@ -81,6 +83,7 @@ pub(crate) fn main(
 ) -> Infallible {
     // Until execve: `serve` tells by it that there was none.
     sys::set_name(COMM);
+    timings::enter_child();
     let mut voice = Voice { link: Some(link), fifo };
     let Err(error) = head(&mut voice, me);
     voice.fail(&error);

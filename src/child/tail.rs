@@ -16,6 +16,7 @@ use crate::limits::Limits;
 use crate::state::{Facts, Status, oci_state};
 use crate::sync::Ask;
 use crate::sys::{self, Inside};
+use crate::timings::{self, Step};
 use crate::{log, signals};
 
 /// What is left to do when the process has its place: all decided in the parent.
@@ -61,11 +62,13 @@ pub(crate) fn run(
     finish.limits.apply_to_self(me)?;
     process.command.complete_env(me);
     process.user.own_stdio(me)?;
+    timings::step(Step::Limits);
     // Before the change of user, who may not be allowed to traverse the way there.
     let chdir = process.command.chdir(me)?;
     process.caps.apply_no_new_privileges(me)?;
     process.caps.drop_bounding(me)?;
     process.user.apply(me)?;
+    timings::step(Step::User);
     if needs_admin(process, finish) {
         process.caps.apply_keeping_sys_admin(me)?;
     } else {
@@ -73,6 +76,7 @@ pub(crate) fn run(
     }
     process.command.chdir_as_user(chdir, me)?;
     process.user.set_umask(me);
+    timings::step(Step::Capabilities);
     // Here, so that a missing program fails `create` and not `start`.
     let program = process.command.find(me)?;
     process.fds.apply(me)?;
@@ -80,11 +84,14 @@ pub(crate) fn run(
     if finish.hooks.is_none() {
         signals::default_sigpipe(me)?;
     }
+    timings::step(Step::Program);
     wait_for_start(process, finish, voice, me)?;
+    timings::step(Step::Seccomp);
     // ── only what the filter allows below this line
     if let Some((hooks, facts)) = &finish.hooks {
         let state = oci_state(facts, Status::Created, sys::getpid());
         hooks.run(Point::StartContainer, &state, &DefaultEnv::Given(process.command.env()))?;
+        timings::step(Step::StartHooks);
         // Not before: a hook need not read its input.
         signals::default_sigpipe(me)?;
     }
@@ -151,6 +158,7 @@ fn wait_for_start(
 ) -> Result<()> {
     if voice.fifo().is_none() {
         voice.link().ask(Ask::Ready)?;
+        timings::step(Step::Ready);
         if finish.notifies() {
             close_before_wait(process, finish, voice, me)?;
         }

@@ -37,6 +37,7 @@ pub(crate) enum Command {
     Update(Update),
     Events { id: String, interval: Duration, stats: bool },
     Spec { bundle: Option<PathBuf>, rootless: bool },
+    Timings(Timings),
     Features,
     Check(Check),
     Checkpoint(Checkpoint),
@@ -49,6 +50,14 @@ pub(crate) enum Which {
     One(String),
     /// `--regex`: every one whose id has it.
     Matching(Regex),
+}
+
+/// `timings`.
+#[derive(Debug)]
+pub(crate) struct Timings {
+    pub file: PathBuf,
+    pub svg: bool,
+    pub out: Option<PathBuf>,
 }
 
 /// Of `mounts`.

@@ -121,6 +121,10 @@ pub(crate) const GLOBAL: &[Flag] = &[
     ),
     text("cgroup-manager", "who manages cgroups: 'cgroupfs', 'systemd' or 'disabled' (as crun)")
         .default("\"cgroupfs\""),
+    text(
+        "timings",
+        "write when each step ended to this file, as Chrome's trace events; %c is the command, %p its pid",
+    ),
     text("rootless", "do without cgroups that may not be written: 'true', 'false' or 'auto'")
         .default("\"auto\""),
 ];
@@ -281,6 +285,12 @@ pub(crate) const COMMANDS: &[CommandSpec] = &[
     },
     simple("start", "execute the process of a created container", ID),
     simple("state", "print a container's state as JSON", ID),
+    CommandSpec {
+        description: "Of a file that the option --timings has written (chrome://tracing and Perfetto read it too): a\ntable of its steps, or with --svg a picture, to OUT or standard output.",
+        flags: &[flag("svg", "a picture instead of a table")],
+        arity: Arity::Between(1, 2),
+        ..simple("timings", "show how long each step of a command took", "<file> [<out>]")
+    },
     CommandSpec { flags: UPDATE, ..simple("update", "change a container's resource limits", ID) },
     CommandSpec {
         description: "As JSON; runtime-spec's features.md says what the fields mean.",

@@ -14,6 +14,7 @@ mod root;
 #[cfg(test)]
 mod schema;
 pub(crate) mod spec;
+pub(crate) mod trace;
 pub(crate) mod values;
 
 use std::io::Write;
@@ -24,6 +25,7 @@ use parse::{Sorted, Values, sort_command, sort_program};
 
 use crate::ExitCode;
 use crate::error::{Error, Kind, Result};
+use crate::timings::{self, Step};
 use crate::{interrupt, log};
 
 /// As runc: what exec can't start is told from the program's own status.
@@ -54,7 +56,12 @@ impl From<Error> for Refusal {
 
 /// The whole program.
 pub(crate) fn main() -> ExitCode {
-    match run() {
+    let outcome = run();
+    timings::step(Step::Rest);
+    if let Err(error) = timings::save() {
+        log::warn(&error.to_string());
+    }
+    match outcome {
         Ok(status) => status,
         Err(Refusal { error, usage, status }) => {
             print(&usage);
@@ -98,8 +105,9 @@ fn run() -> Result<ExitCode, Refusal> {
         return Ok(ExitCode::SUCCESS);
     }
     top.flags.append(&mut line.inherited);
-    let globals = set_up(&top, name)?;
+    let globals = set_up(&top, name, spec, &line)?;
     let command = read(spec, &line, argv0, name)?;
+    timings::step(Step::CommandLine);
     let status = if matches!(command, Command::Exec(_)) { EXEC_FAILED } else { 1 };
     crate::commands::dispatch(&globals, command).map_err(|error| {
         let interrupted = (error.kind() == Kind::Interrupted).then(interrupt::status).flatten();
@@ -133,11 +141,14 @@ fn show_help(name: &str, topic: Option<&str>, top: &Sorted) -> Result<ExitCode, 
 }
 
 /// Reads the global flags and opens the log, so that all later errors reach it.
-fn set_up(top: &Sorted, name: &str) -> Result<Globals, Refusal> {
+fn set_up(top: &Sorted, name: &str, spec: &CommandSpec, line: &Sorted) -> Result<Globals, Refusal> {
     let values = Values::parse(&top.flags, GLOBAL)
         .map_err(|error| Refusal::usage(error, &help::program(name, &shown_root())))?;
     let sink = values.string("log").map(|to| log::Sink::open(&to)).transpose()?;
     log::set_up(sink, read::log_format(&values)?, read::log_level(&values)?);
+    if let Some(path) = values.string("timings") {
+        timings::begin(&path, spec.name, line.positionals.first().map_or("", String::as_str))?;
+    }
     let root = root::choose(values.given("root"))?;
     Ok(Globals::read(&values, root)?)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::args::{
     Check, Checkpoint, Command, Create, Exec, Globals, Limits, MountChange, Output, Process,
-    ProcessOptions, Restore, Run, Update, Which,
+    ProcessOptions, Restore, Run, Timings, Update, Which,
 };
 use super::flags::CommandSpec;
 use super::parse::Values;
@@ -125,6 +125,11 @@ impl Command {
             "spec" => {
                 Self::Spec { bundle: values.path("bundle"), rootless: values.bool("rootless")? }
             }
+            "timings" => Self::Timings(Timings {
+                file: args.first().map(PathBuf::from).unwrap_or_default(),
+                svg: values.bool("svg")?,
+                out: args.get(1).map(PathBuf::from),
+            }),
             "features" => Self::Features,
             "check" => Self::Check(Check {
                 bundle: args.first().map(PathBuf::from),

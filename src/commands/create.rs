@@ -23,12 +23,14 @@ use crate::pidfiles;
 use crate::plan::{Plan, Request};
 use crate::seal;
 use crate::state::{Container, check_id};
+use crate::timings::{self, Step};
 
 /// The bundle is the working directory while the container is made: relative sources are its own.
 pub(super) fn open_bundle(create: &args::Create) -> Result<Bundle> {
     let bundle =
         Bundle::open(create.bundle.as_deref().unwrap_or(Path::new(".")), create.config.as_deref())?;
     std::env::set_current_dir(&bundle.dir).context(|| format!("enter {:?}", bundle.dir))?;
+    timings::step(Step::Bundle);
     Ok(bundle)
 }
 
@@ -78,10 +80,15 @@ pub(crate) fn create(globals: &Globals, create: &args::Create) -> Result<ExitCod
     seal::ensure()?;
     let bundle = open_bundle(create)?;
     let plan = plan(globals, create, &bundle, |_| console_socket(create), true)?;
-    let (created, _) = create::create(plan, &globals.root, &bundle.config, None)?;
+    let (created, _) = create::create(planned(plan), &globals.root, &bundle.config, None)?;
     hand_out(create, &created)?;
     created.keep()?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn planned(plan: Plan) -> Plan {
+    timings::step(Step::Plan);
+    plan
 }
 
 /// `--pid-file`, `--pidfd-socket` and crun's annotation for the latter.
@@ -95,6 +102,7 @@ fn hand_out(create: &args::Create, created: &Created) -> Result<()> {
     if let Some(path) = &create.pid_file {
         pidfiles::write(path, created.init.pid)?;
     }
+    timings::step(Step::PidFiles);
     Ok(())
 }
 
@@ -106,7 +114,7 @@ pub(crate) fn run(globals: &Globals, run: &args::Run) -> Result<ExitCode> {
 
 fn detached(globals: &Globals, run: &args::Run, bundle: &Bundle) -> Result<ExitCode> {
     let plan = plan(globals, &run.create, bundle, |_| console_socket(&run.create), false)?;
-    let (created, mut plan) = create::create(plan, &globals.root, &bundle.config, None)?;
+    let (created, mut plan) = create::create(planned(plan), &globals.root, &bundle.config, None)?;
     go(run, &created, &plan)?;
     let notify = plan.notify.take();
     let (container, init, _) = created.keep()?;
@@ -126,7 +134,11 @@ fn go(run: &args::Run, created: &Created, plan: &Plan) -> Result<()> {
     created.link.done()?;
     let agent = Agent::of_init(plan, created.container());
     serve::until_executed(&created.init, &created.link, &agent)?;
-    start::run_poststart(created.container(), &plan.hooks)
+    timings::step(Step::Executed);
+    start::run_poststart(created.container(), &plan.hooks)?;
+    timings::step(Step::Poststart);
+    // The container may live long.
+    timings::save()
 }
 
 fn in_foreground(globals: &Globals, run: &args::Run, bundle: &Bundle) -> Result<ExitCode> {
@@ -138,10 +150,11 @@ fn in_foreground(globals: &Globals, run: &args::Run, bundle: &Bundle) -> Result<
         |process: &oci::Process<'_>| foreground_console(&run.create, process, &mut foreground);
     let plan = plan(globals, &run.create, bundle, console, false)?;
     let (created, mut plan) =
-        create::create(plan, &globals.root, &bundle.config, Some(foreground.signals()))?;
+        create::create(planned(plan), &globals.root, &bundle.config, Some(foreground.signals()))?;
     go(run, &created, &plan)?;
     let (container, init, _) = created.keep()?;
     let status = foreground.run(init.pid, init.pidfd(), plan.notify.take());
+    timings::step(Step::Life);
     if !run.keep {
         clear(&container);
     }

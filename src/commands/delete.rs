@@ -10,6 +10,7 @@ use crate::cli::args::{Globals, Which};
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::Hooks;
 use crate::state::{self, Container, Op, Status};
+use crate::timings::{self, Step};
 use crate::{interrupt, log, oci, sys};
 
 /// How long a killed init may take to end.
@@ -43,12 +44,14 @@ fn delete_one(globals: &Globals, id: &str, force: bool) -> Result<()> {
     // Half of it would be left.
     interrupt::hold()?;
     let status = container.status()?;
+    timings::step(Step::Load);
     if !force {
         status.allows(Op::Delete, id)?;
     }
     // Even a stopped container may have processes left, without a pid namespace of its own.
     if force || status == Status::Created {
         end(&container)?;
+        timings::step(Step::Kill);
     }
     destroy(&container)
 }
@@ -97,10 +100,12 @@ pub(crate) fn destroy(container: &Container) -> Result<()> {
         false => None,
     };
     release(container)?;
+    timings::step(Step::RemoveState);
     if let Some(hooks) = hooks {
         // A hook that hangs can be ended; the others still run.
         interrupt::catch()?;
         hooks.run_poststop(&container.oci_state(Status::Stopped, 0));
+        timings::step(Step::Poststop);
     }
     Ok(())
 }
@@ -123,6 +128,7 @@ pub(crate) fn release(container: &Container) -> Result<()> {
         cgroup.kill(libc::SIGKILL)?;
     }
     cgroup.destroy().context(|| "remove the container's cgroup")?;
+    timings::step(Step::DestroyCgroup);
     if let Some(group) = &container.facts.resctrl {
         group.remove()?;
     }

@@ -15,6 +15,7 @@ use crate::parent::seccomp_agent::Agent;
 use crate::parent::serve;
 use crate::plan::exec::{Plan, Request};
 use crate::state::{Container, Op};
+use crate::timings::{self, Step};
 use crate::{interrupt, pidfiles, seal};
 
 /// A failure before the program runs is 255: it cannot be the program's own.
@@ -23,6 +24,7 @@ pub(crate) fn exec(globals: &Globals, args: &args::Exec) -> Result<ExitCode> {
     let container = load(globals, &args.id)?;
     let op = if args.ignore_paused { Op::ExecPaused } else { Op::Exec };
     container.status()?.allows(op, &args.id)?;
+    timings::step(Step::Load);
     let config = container.config()?;
     let spec: oci::Spec<'_> = oci::parse(&config)?;
     match &args.process {
@@ -91,6 +93,7 @@ fn start(
     let cgroups = SubCgroups::from_pairs(&args.cgroups);
     let request = Request { fds, console, cgroups: &cgroups };
     let plan = Plan::new(container, spec, process, request)?;
+    timings::step(Step::Plan);
     let signals = foreground.as_ref().map(Foreground::signals);
     let mut entered = exec::exec(plan, container, signals)?;
     if let Some(path) = &args.pidfd_socket {
@@ -101,13 +104,20 @@ fn start(
     }
     // It runs from here on: a signal comes before this, and then there is no process, or after it.
     interrupt::hold()?;
+    timings::step(Step::PidFiles);
     entered.link.done()?;
     let agent = Agent::of_exec(entered.listener.as_ref(), container);
     serve::until_executed(&entered.init, &entered.link, &agent)?;
+    timings::step(Step::Executed);
+    timings::save()?;
     entered.init.detach();
     match foreground {
         None => Ok(ExitCode::SUCCESS),
-        Some(foreground) => foreground.run(entered.init.pid, entered.init.pidfd(), None).map(code),
+        Some(foreground) => {
+            let status = foreground.run(entered.init.pid, entered.init.pidfd(), None);
+            timings::step(Step::Life);
+            status.map(code)
+        }
     }
 }
 

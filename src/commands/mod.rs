@@ -15,6 +15,7 @@ mod ps;
 mod restore;
 mod start;
 mod state;
+mod timings;
 mod update;
 
 use std::io::Write;
@@ -46,6 +47,7 @@ pub(crate) fn dispatch(globals: &Globals, command: Command) -> Result<ExitCode> 
         Command::Spec { bundle, rootless } => {
             crate::cli::spec::write(bundle.as_deref(), rootless).map(|()| ExitCode::SUCCESS)
         }
+        Command::Timings(args) => timings::timings(&args),
         Command::Features => features::features(),
         Command::Check(check) => check::check(globals, &check),
         Command::Checkpoint(checkpoint) => checkpoint::checkpoint(globals, &checkpoint),

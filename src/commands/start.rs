@@ -17,6 +17,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::{DefaultEnv, Hooks, Point};
 use crate::notify_socket::NotifySocket;
 use crate::state::{Container, FIFO, Op, Status};
+use crate::timings::{self, Step};
 use crate::{interrupt, oci, sys};
 
 /// What init waits for.
@@ -27,6 +28,7 @@ pub(crate) fn start(globals: &Globals, id: &str) -> Result<ExitCode> {
     // Of two starts, the second then sees a running container.
     container.lock()?;
     container.status()?.allows(Op::Start, id)?;
+    timings::step(Step::Load);
     let notify = listen(&container)?;
     if container.facts.has_poststart {
         interrupt::catch()?;
@@ -37,8 +39,10 @@ pub(crate) fn start(globals: &Globals, id: &str) -> Result<ExitCode> {
             let _ = super::delete::end(&container);
         }
     })?;
+    timings::step(Step::Release);
     if container.facts.has_poststart {
         poststart(&container)?;
+        timings::step(Step::Poststart);
     }
     if let Some(notify) = notify {
         let pid = nix::unistd::Pid::from_raw(container.facts.pid);

@@ -20,6 +20,7 @@ use crate::signals::Signals;
 use crate::state::{Container, FIFO, Status};
 use crate::sync::ParentLink;
 use crate::sys;
+use crate::timings::{self, Step};
 use crate::{interrupt, log};
 
 /// A container with its init, which has said that it is ready and waits to be answered.
@@ -128,7 +129,9 @@ pub(crate) fn create(
     let container =
         Container::create(root, plan.facts.clone(), config, || plan.cgroup_place.check_unused())?;
     let mut undo = Undo::new(container);
+    timings::step(Step::StateDirectory);
     undo.make_surroundings(&mut plan)?;
+    timings::step(Step::Cgroup);
     let is_units = plan.cgroup_place.is_units();
     let fifo = plan.waits_for_start.then(|| make_fifo(undo.container())).transpose()?;
     let cgroup = if is_units { None } else { plan.cgroup_place.clone_into()? };
@@ -146,11 +149,13 @@ pub(crate) fn create(
             child::create::run(&mut plan, voice, me)
         })
     })?;
+    timings::step(Step::Clone);
     undo.lives(&plan.hooks);
     interrupt::watch(link.fd());
     let container = undo.container_mut();
     container.record_init(init.pid)?;
     serve::join_resctrl(container, &init)?;
+    timings::step(Step::Record);
     log::debug(|| format!("init is process {}", init.pid));
     serve::until_ready(&mut plan, container, &mut init, &link)?;
     Ok((Created { init, link, undo }, plan))

@@ -13,6 +13,7 @@ use crate::plan::exec::Plan;
 use crate::signals::Signals;
 use crate::state::Container;
 use crate::sync::{Ask, Message, ParentLink, Tell};
+use crate::timings::{self, Step};
 
 /// The process, set up and waiting for its last answer.
 #[derive(Debug)]
@@ -44,6 +45,7 @@ pub(crate) fn exec(
         };
         spawn::spawn(&entry, &place, body)?
     };
+    timings::step(Step::Clone);
     plan.affinity.apply_initial(init.pid)?;
     if !init.born.is_placed {
         plan.cgroup.join(init.pid)?;
@@ -53,6 +55,7 @@ pub(crate) fn exec(
     if init.born.owes_pid {
         follow(&mut init, &link, container)?;
     }
+    timings::step(Step::Place);
     log::debug(|| format!("the process is {}", init.pid));
     if let Some(group) = &container.facts.resctrl {
         group.join(init.pid)?;
@@ -60,6 +63,7 @@ pub(crate) fn exec(
     plan.affinity.apply_final(init.pid)?;
     plan.finish.limits.apply_oom_score_adj(init.pid)?;
     expect(&init, &link, container, |message| matches!(message, Message::Ask(Ask::Ready)))?;
+    timings::step(Step::Wait);
     Ok(Entered { init, link, listener })
 }
 

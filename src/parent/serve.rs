@@ -16,6 +16,7 @@ use crate::hooks::{DefaultEnv, Point};
 use crate::plan::Plan;
 use crate::state::{Container, Status};
 use crate::sync::{Ask, Message, ParentLink, Tell};
+use crate::timings::{self, Step};
 
 /// Answers until the clone is ready. Its last request, if `Ask::Ready`, is left to the caller.
 pub(crate) fn until_ready(
@@ -28,16 +29,21 @@ pub(crate) fn until_ready(
     let maps_first = plan.entry.needs_map && !plan.entry.refork && !plan.entry.late_user;
     if !maps_first {
         place(plan, container, init)?;
+        timings::step(Step::Place);
     }
     let mut is_placed = !maps_first;
     let mut is_limited = false;
     loop {
-        match link.next()? {
+        let message = link.next()?;
+        timings::step(Step::Wait);
+        match message {
             Message::Ask(Ask::Map) => {
                 map(plan, init)?;
                 link.done()?;
+                timings::step(Step::Maps);
                 if !is_placed {
                     place(plan, container, init)?;
+                    timings::step(Step::Place);
                     is_placed = true;
                 }
             }
@@ -53,6 +59,7 @@ pub(crate) fn until_ready(
                 late_limits(plan, init, &mut is_limited)?;
                 hooks(plan, container, init)?;
                 link.done()?;
+                timings::step(Step::ParentHooks);
             }
             Message::Ask(Ask::Ready) => return late_limits(plan, init, &mut is_limited),
             Message::Ask(Ask::Listener(number)) => {
@@ -109,6 +116,7 @@ fn late_limits(plan: &Plan, init: &Init, is_limited: &mut bool) -> Result<()> {
     if !std::mem::replace(is_limited, true) {
         plan.cgroup_place.apply_late(&plan.cgroup)?;
         plan.cgroup_place.delegate(&plan.cgroup, init.pid)?;
+        timings::step(Step::LateLimits);
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use crate::namespace::{Entry, PID, TIME};
 use crate::sync::{self, ChildLink, ParentLink};
 use crate::sys::clone::{CloneFlagsBits, CloneRequest, Fork, clone3};
 use crate::sys::{self, Inside};
+use crate::timings;
 
 /// The process that was cloned (or, after a second clone, the final one). Our child in each case.
 #[derive(Debug)]
@@ -47,6 +48,7 @@ impl Init {
         // The stage may know it by another number: in the pid namespace that it has joined.
         self.pid = sys::pidfd::pid_of(pidfd.as_fd()).context(|| "read the pid of a pidfd")?;
         self.pidfd = pidfd;
+        timings::cloned(self.pid);
         Ok(())
     }
 
@@ -124,6 +126,7 @@ pub(crate) fn spawn(
             match body(child, me, born) {}
         }
         Fork::Parent { child: pid, pidfd } => {
+            timings::cloned(pid);
             let init = Init { pid, pidfd, born, is_ours: true };
             around.leave()?;
             Ok((init, parent))

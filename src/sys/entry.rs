@@ -12,6 +12,12 @@ pub(crate) fn args() -> &'static [OsString] {
     ARGS.get().map_or(&[], Vec::as_slice)
 }
 
+/// Takes a variable out of the environment, before anything is executed that would see it.
+pub(crate) fn forget_variable(name: &str) {
+    // SAFETY: creel has one thread, so that nobody reads the environment meanwhile.
+    unsafe { std::env::remove_var(name) };
+}
+
 #[cfg(not(any(test, fuzzing)))]
 mod start {
     use std::ffi::{CStr, OsStr, c_char, c_int};

@@ -39,6 +39,7 @@ use crate::annotations;
 use crate::error::{Context, Error, Result};
 use crate::oci::{self, IdMapping};
 use crate::sys::Inside;
+use crate::timings::{self, Step};
 
 pub(crate) use cgroupfs::{CgroupView, V1Mount};
 pub(crate) use external::{External, of_running};
@@ -130,8 +131,10 @@ impl Rootfs {
         // Modes are meant as they are written.
         let mask = umask(Mode::empty());
         let mut tree = tree::Tree::new(self.pivot.bind_root(me)?);
-        for mount in &self.mounts {
+        timings::step(Step::Root);
+        for (i, mount) in self.mounts.iter().enumerate() {
             mount.apply(&mut tree, me).context(|| format!("mount {mount}"))?;
+            timings::step_at(Step::Mount, i);
         }
         if let Some(devices) = &self.devices {
             devices.apply(&tree, me)?;
