@@ -188,6 +188,21 @@ impl Cgroup {
         self.path("devices").or_else(|| self.v1.first().map(|d| &*d.path))
     }
 
+    /// Its directory in every hierarchy.
+    fn all_paths(&self) -> impl Iterator<Item = &str> {
+        let v1 = self.v1.iter().map(|d| &*d.path);
+        v1.chain(self.unified.iter().map(|u| &*u.path))
+    }
+
+    /// Of these, those that are there.
+    pub(crate) fn existing(&self) -> impl Iterator<Item = &str> {
+        self.all_paths().filter(|path| std::path::Path::new(path).exists())
+    }
+
+    pub(crate) fn unit_name(&self) -> Option<&str> {
+        self.unit.as_ref().map(systemd::Unit::name)
+    }
+
     pub(crate) fn exists(&self) -> bool {
         self.main_path().is_some_and(|path| std::path::Path::new(path).exists())
     }

@@ -27,6 +27,19 @@ impl Cgroup {
         Ok(pids)
     }
 
+    /// Whether anybody at all is in there or below, in whatever hierarchy.
+    pub(crate) fn has_any_process(&self) -> Result<bool> {
+        let mut pids = Vec::new();
+        for path in self.all_paths() {
+            match Dir::open(path) {
+                Ok(dir) => collect(&dir, true, &mut pids)?,
+                Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(errno).context(|| format!("open cgroup {path}")),
+            }
+        }
+        Ok(!pids.is_empty())
+    }
+
     /// Sends the signal to every process inside and below. SIGKILL also reaches frozen ones.
     pub(crate) fn kill(&self, signal: i32) -> Result<()> {
         if signal == libc::SIGKILL && self.kill_unified()? {

@@ -39,6 +39,7 @@ pub(crate) enum Command {
     Spec { bundle: Option<PathBuf>, rootless: bool },
     Timings(Timings),
     Features,
+    Gc(Gc),
     Check(Check),
     Checkpoint(Checkpoint),
     Restore(Restore),
@@ -80,6 +81,14 @@ pub(crate) struct Check {
     pub bundle: Option<PathBuf>,
     /// `--format json`
     pub as_json: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Gc {
+    pub force: bool,
+    /// Whose directory has changed since is left alone.
+    pub older_than: Duration,
+    pub format: Output,
 }
 
 #[derive(Debug)]

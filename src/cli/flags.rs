@@ -297,6 +297,17 @@ pub(crate) const COMMANDS: &[CommandSpec] = &[
         arity: Arity::Exactly(0),
         ..simple("features", "print what this runtime supports", "")
     },
+    CommandSpec {
+        description: "Lists what is left below --root of containers that are dead, also of those whose manager is:\nstate directories, cgroups, units, mounts, fifos. With --force it is removed, and poststop\nhooks run. Nobody is killed; what lives, or is being made, is left alone.",
+        flags: &[
+            flag("force", "remove it, do not only list it"),
+            Flag::new(Kind::Duration, "older-than", "leave what has changed since alone")
+                .default("1m0s"),
+            FORMAT,
+        ],
+        arity: Arity::Exactly(0),
+        ..simple("gc", "list or remove what dead containers have left", "")
+    },
 ];
 
 /// The command of that name.

@@ -98,6 +98,46 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
     out
 }
 
+/// What `gc` shows of a dead container.
+#[derive(Debug)]
+pub(crate) struct GcView {
+    pub id: String,
+    pub why: &'static str,
+    pub holds: Vec<String>,
+    /// `found`, `cleared`, `failed`.
+    pub outcome: &'static str,
+}
+
+/// `gc --format json`: one line, a list.
+pub(crate) fn gc_json(views: &[GcView]) -> String {
+    let one = |view: &GcView| -> String {
+        let holds: Vec<&String> = view.holds.iter().collect();
+        Json::Object(vec![
+            ("id", Json::Text(&view.id)),
+            ("why", Json::Text(view.why)),
+            ("holds", Json::texts(&holds)),
+            ("outcome", Json::Text(view.outcome)),
+        ])
+        .compact()
+    };
+    format!("[{}]\n", views.iter().map(one).collect::<Vec<_>>().join(","))
+}
+
+/// `gc`: a line for each, and what they hold below it.
+pub(crate) fn gc_table(views: &[GcView], is_forced: bool) -> String {
+    let mut out = String::new();
+    for view in views {
+        out.push_str(&format!("{}: {}, {}\n", view.id, view.why, view.outcome));
+        out.extend(view.holds.iter().map(|held| format!("    {held}\n")));
+    }
+    let count = views.len();
+    out + &match (count, is_forced) {
+        (0, _) => "nothing is left of dead containers\n".to_owned(),
+        (_, true) => format!("{count} dead\n"),
+        (_, false) => format!("{count} dead; --force removes what they have left\n"),
+    }
+}
+
 /// `ps --format json`: one line; `null` without processes.
 pub(crate) fn ps_json(pids: &[i32]) -> String {
     let list = match pids {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::args::{
-    Check, Checkpoint, Command, Create, Exec, Globals, Limits, MountChange, Output, Process,
+    Check, Checkpoint, Command, Create, Exec, Gc, Globals, Limits, MountChange, Output, Process,
     ProcessOptions, Restore, Run, Timings, Update, Which,
 };
 use super::flags::CommandSpec;
@@ -131,6 +131,13 @@ impl Command {
                 out: args.get(1).map(PathBuf::from),
             }),
             "features" => Self::Features,
+            "gc" => Self::Gc(Gc {
+                force: values.bool("force")?,
+                older_than: values
+                    .parsed("older-than", duration)?
+                    .unwrap_or(Duration::from_secs(60)),
+                format: output(values)?,
+            }),
             "check" => Self::Check(Check {
                 bundle: args.first().map(PathBuf::from),
                 as_json: match values.string("format").as_deref() {

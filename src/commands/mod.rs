@@ -8,6 +8,7 @@ pub(crate) mod delete;
 mod events;
 mod exec;
 mod features;
+mod gc;
 mod list;
 mod mounts;
 mod pause;
@@ -49,6 +50,7 @@ pub(crate) fn dispatch(globals: &Globals, command: Command) -> Result<ExitCode> 
         }
         Command::Timings(args) => timings::timings(&args),
         Command::Features => features::features(),
+        Command::Gc(gc) => gc::gc(globals, &gc),
         Command::Check(check) => check::check(globals, &check),
         Command::Checkpoint(checkpoint) => checkpoint::checkpoint(globals, &checkpoint),
         Command::Restore(restore) => restore::restore(globals, restore),

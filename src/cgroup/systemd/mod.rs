@@ -40,6 +40,12 @@ pub(crate) struct Unit {
     started: bool,
 }
 
+impl Unit {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 /// A unit to be, and the manager that will start it.
 #[derive(Debug)]
 pub(crate) struct UnitPlan {
