@@ -5,7 +5,7 @@ CREEL   := build/creel
 PREFIX  ?= /usr/local
 export CREEL_COMMIT := $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo -dirty)
 
-.PHONY: help demo build install lint test test-unit test-integration test-cve fuzz-root test-conformance test-enosys test-e2e test-vm vm crash-matrix bench bench-seccomp fuzz clean
+.PHONY: help demo build install lint test test-unit test-integration test-cve fuzz-root test-conformance test-enosys test-e2e test-vm vm crash-matrix races soak bench bench-seccomp fuzz clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -68,6 +68,12 @@ vm: ## the virtual machine's image and snapshot, if they are not there
 
 crash-matrix: build ## every system call killed at and made to fail (docs/reliability.md); some minutes
 	hack/crash-matrix/matrix.py --runtime $(CREEL) $(CRASH)
+
+races: build ## commands against each other on one container, 64 at a time; RACES='--rounds 5000'
+	hack/races.py --runtime $(CREEL) $(RACES)
+
+soak: build ## does anything grow? SOAK='--containers 10000 --alive 50'
+	hack/soak.py --runtime $(CREEL) $(SOAK)
 
 bench: build ## creel beside crun, runc and youki as installed, and the kernel's own work
 	@hack/deps.sh run bench

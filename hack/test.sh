@@ -20,6 +20,8 @@ if [ "$(id -u)" = 0 ]; then
     ring "integration tests (real containers)" cargo test --locked --quiet --test '*'
     ring "conformance (runtime-spec, case by case)" runtime-tools-tests/run.sh
     ring "crash matrix (a sample)" hack/crash-matrix/matrix.py --runtime "$RUNTIME" --every 25
+    ring "races (two rounds)" hack/races.py --runtime "$RUNTIME" --rounds 2
+    ring "soak (a hundred containers)" hack/soak.py --runtime "$RUNTIME" --containers 100 --alive 10
     if ! command -v dockerd >/dev/null || ! command -v docker-registry >/dev/null; then
         skip "Docker, end to end" "docker.io or docker-registry is not installed (hack/deps.sh docker)"
     elif [ -n "${TEST_UNTIL:-}" ] && [ "$(date +%s)" -gt $((TEST_UNTIL - 300)) ]; then

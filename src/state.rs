@@ -437,11 +437,17 @@ impl Drop for Made {
 
 /// Removes what a container left of its directory; missing is fine.
 pub(crate) fn remove_directory(path: &Path) -> Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).context(|| format!("remove {path:?}"))
+    use std::io::ErrorKind::{DirectoryNotEmpty, NotFound};
+    let mut tries = 0;
+    loop {
+        match std::fs::remove_dir_all(path) {
+            // A `create` that is being deleted has written one more file before it noticed.
+            Err(error) if error.kind() == DirectoryNotEmpty && tries < 20 => tries += 1,
+            Err(error) if error.kind() != NotFound => {
+                return Err(error).context(|| format!("remove {path:?}"));
+            }
+            _ => return Ok(()),
         }
-        _ => Ok(()),
     }
 }
 

@@ -41,13 +41,18 @@ fn delete_one(globals: &Globals, id: &str, force: bool) -> Result<()> {
         }
         Err(error) => return Err(error),
     };
-    // Half of it would be left.
-    interrupt::hold()?;
-    let status = container.status()?;
-    timings::step(Step::Load);
+    let mut status = container.status()?;
+    if !force && status == Status::Created {
+        // A start that is at it is waited for, and what it has started is not to be killed.
+        container.lock()?;
+        status = container.status()?;
+    }
     if !force {
         status.allows(Op::Delete, id)?;
     }
+    // Half of it would be left.
+    interrupt::hold()?;
+    timings::step(Step::Load);
     // Even a stopped container may have processes left, without a pid namespace of its own.
     if force || status == Status::Created {
         end(&container)?;
