@@ -3,9 +3,11 @@
 TARGET  ?= $(shell hack/target.sh)
 CREEL   := build/creel
 PREFIX  ?= /usr/local
+MANUAL  := build/manual
+ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
 export CREEL_COMMIT := $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo -dirty)
 
-.PHONY: help demo build install lint test test-unit test-integration test-cve fuzz-root test-conformance test-enosys test-e2e test-vm vm crash-matrix races soak bench bench-seccomp fuzz clean
+.PHONY: help demo build manual install uninstall deb test-packaging lint test test-unit test-integration test-cve fuzz-root test-conformance test-enosys test-e2e test-vm vm crash-matrix races soak bench bench-seccomp fuzz clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -20,8 +22,30 @@ build: ## the release binary
 	@install -D -m 0755 target/$(TARGET)/release/creel $(CREEL)
 	@ls -l $(CREEL) | awk '{print "built", $$NF, "(" $$5 " bytes, $(TARGET))"}'
 
-install: build ## to /usr/local/sbin, or PREFIX=
+manual: ## manual pages and shell completions, from the tables of flags
+	cargo run --quiet --locked --package manual -- $(MANUAL)
+
+install: build manual ## binary, manual pages, completions: below /usr/local, or PREFIX=, DESTDIR=
 	install -D -m 0755 $(CREEL) $(DESTDIR)$(PREFIX)/sbin/creel
+	install -d $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 0644 $(MANUAL)/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	install -D -m 0644 $(MANUAL)/completions/creel.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/creel
+	install -D -m 0644 $(MANUAL)/completions/_creel $(DESTDIR)$(ZSHDIR)/_creel
+	install -D -m 0644 $(MANUAL)/completions/creel.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/creel.fish
+
+uninstall: ## takes away what install has put there, with the same PREFIX= and DESTDIR=
+	rm -f $(DESTDIR)$(PREFIX)/sbin/creel $(DESTDIR)$(PREFIX)/share/man/man8/creel.8
+	rm -f $(DESTDIR)$(PREFIX)/share/man/man8/creel-*.8
+	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/creel $(DESTDIR)$(ZSHDIR)/_creel
+	rm -f $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/creel.fish
+
+deb: ## a Debian package, in build/
+	@hack/deps.sh build deb
+	DEB_RULES_REQUIRES_ROOT=no debian/rules binary
+
+test-packaging: ## make install and make deb into throw-away roots; lintian; a container with what was installed
+	@hack/deps.sh build run deb packaging
+	tests/packaging.sh
 
 lint: ## format, clippy, the tree's rules
 	hack/check.sh

@@ -10,6 +10,8 @@ packages() {
     build) echo gcc libc6-dev ;;
     run)   echo busybox-static ;;
     test)  echo containerd jq procps util-linux bsdutils debootstrap python3 strace gcc libseccomp-dev iproute2 uidmap git squashfs-tools e2fsprogs fuse-overlayfs ;;
+    deb)   echo debhelper dpkg-dev ;;
+    packaging) echo lintian man-db zsh fish ;;
     test)  echo containerd jq procps util-linux bsdutils debootstrap python3 strace gcc libseccomp-dev iproute2 uidmap git ;;
     test)  echo containerd jq procps util-linux bsdutils debootstrap python3 libseccomp-dev iproute2 uidmap git strace ;;
     test)  echo containerd jq procps util-linux bsdutils debootstrap python3 strace gcc squashfs-tools e2fsprogs libseccomp-dev iproute2 uidmap git ;;
