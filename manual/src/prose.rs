@@ -21,6 +21,7 @@ pub(crate) const PAGES: &[(&str, &str)] = pages![
     "features",
     "kill",
     "list",
+    "mounts",
     "pause",
     "ps",
     "restore",
@@ -29,6 +30,7 @@ pub(crate) const PAGES: &[(&str, &str)] = pages![
     "spec",
     "start",
     "state",
+    "timings",
     "update",
 ];
 
