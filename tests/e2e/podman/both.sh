@@ -190,6 +190,17 @@ t_volume() {
   with -v v:/v:nosuid,nodev,noexec -- grep ' /v ' /proc/mounts | grep -q 'nosuid,nodev,noexec' || fail "options"
   podman volume rm v >/dev/null
 }
+t_no_cgroups() {
+  local h
+  podman run -d --name free "${NEW[@]:0:2}" --cgroups disabled "$IMAGE" sleep 329 >/dev/null || return 1
+  grep -q -- '--cgroup-manager disabled.* create ' "$CALLS" || fail "Podman did not tell the runtime"
+  for h in $(hierarchies); do
+    [ -z "$(find "$h" -maxdepth 4 -name "*$(podman inspect --format '{{.Id}}' free)*" ! -name '*conmon*' 2>/dev/null)" ] || fail "a cgroup in $h"
+  done
+  same back "$(podman exec free echo back)" exec
+  podman stop -t 0 free >/dev/null && same exited "$(field free State.Status)"
+  remove free
+}
 t_stats() {
   podman run -d --name st "${NEW[@]}" "$IMAGE" sh -c 'while :; do :; done' >/dev/null || return 1
   local out; out=$(podman stats --no-stream --format '{{.Name}} {{.PIDs}} {{.MemUsageBytes}}' st 2>&1); local rc=$?
@@ -213,6 +224,7 @@ t_restart_policy a restart policy
 t_init run with an init
 t_attach attach
 t_volume a volume
+t_no_cgroups --cgroups=disabled
 t_stats stats
 LIST
 )
