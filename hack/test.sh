@@ -18,6 +18,17 @@ ring "build" make --no-print-directory build
 ring "unit tests" cargo test --locked --quiet --bin creel
 if [ "$(id -u)" = 0 ]; then
     ring "integration tests (real containers)" cargo test --locked --quiet --test '*'
+    ring "the manual's pages" cargo test --locked --quiet --package manual
+    if command -v skopeo >/dev/null && command -v umoci >/dev/null && command -v debootstrap >/dev/null; then
+        ring "docs/getting-started.md, typed" env CREEL="$RUNTIME" tests/getting-started.sh
+    else
+        skip "docs/getting-started.md, typed" "its tools are not installed (apt-get install debootstrap skopeo umoci jq)"
+    fi
+    if command -v lintian >/dev/null && command -v dh >/dev/null; then
+        ring "packaging" tests/packaging.sh
+    else
+        skip "packaging" "make test-packaging installs what it needs, and runs it"
+    fi
     ring "conformance (runtime-spec, case by case)" runtime-tools-tests/run.sh
     ring "crash matrix (a sample)" hack/crash-matrix/matrix.py --runtime "$RUNTIME" --every 25
     ring "races (two rounds)" hack/races.py --runtime "$RUNTIME" --rounds 2
