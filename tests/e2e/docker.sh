@@ -141,13 +141,19 @@ t_commands() {
     grep -qE -- "--root [^ ]+ .*--log-format json .*\b$c\b" "$CALLS" || fail "Docker never gave the command $c"
   done
 }
+# What a daemon without containers has kept.
+kept() {
+  local h
+  docker ps -aq || echo "no daemon"
+  docker volume ls -q; docker network ls -q --filter type=custom
+  pgrep -fa containerd-shim; pgrep -fa "$WRAPPER|$RUNTIME"; ls -A "$RUNTIME_ROOT" 2>/dev/null
+  for h in $(hierarchies); do find "$h/$E2E_ID" -mindepth 1 -type d ! -name buildkit 2>/dev/null; done
+  grep -E "overlay2/|/run/docker/(runtime|containerd)" /proc/self/mounts
+}
+nothing_kept() { [ -z "$(kept)" ]; }
 t_clean() {
-  local out h
-  out=$(docker ps -aq || echo "no daemon"; docker volume ls -q; docker network ls -q --filter type=custom
-    pgrep -fa containerd-shim; pgrep -fa "$WRAPPER|$RUNTIME"; ls -A "$RUNTIME_ROOT" 2>/dev/null
-    for h in $(hierarchies); do find "$h/$E2E_ID" -mindepth 1 -type d ! -name buildkit 2>/dev/null; done
-    grep -E "overlay2/|/run/docker/(runtime|containerd)" /proc/self/mounts)
-  same "" "$out" left
+  (wait_for 5 nothing_kept) >/dev/null
+  same "" "$(kept)" left
 }
 
 install_here
