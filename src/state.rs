@@ -549,6 +549,33 @@ pub(crate) fn parse_stat(text: &str) -> Option<ProcessFacts> {
 mod tests {
     use super::*;
 
+    /// What an older creel has written is read, and written again without losing anything.
+    #[test]
+    fn files_of_every_form_so_far_are_read() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/state");
+        let mut count = 0;
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let facts = parse(&text).unwrap_or_else(|why| panic!("{path:?}: {why}"));
+            let old: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let new = serde_json::to_value(&facts).unwrap();
+            for (name, value) in old.as_object().unwrap() {
+                assert_eq!(&new[name], value, "{path:?}: {name}");
+            }
+            count += 1;
+        }
+        assert!(count >= 4);
+        let newer = parse(
+            r#"{"version":9,"id":"","pid":0,"start_time":0,"created":"","bundle":"","rootfs":"",
+            "cgroup":{"driver":"cgroupfs","v2":true,"rootless":false,"lenient":false},"own_pid_namespace":true}"#,
+        );
+        assert_eq!(newer.unwrap_err(), "format 9 is newer than this creel");
+    }
+
     #[test]
     fn ids_are_plain_names() {
         for good in ["a", "A-b_c+d.e", "0", "..."] {

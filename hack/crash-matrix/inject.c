@@ -9,7 +9,7 @@
  *   -l FILE   a line for each call: process number, system call number, how often it has made that call
  *   -a P.N.K=X  before the K-th (from 0) system call number N of the P-th process (from 0, in order of
  *             appearance): SIGKILL to it, or skip the call and give it -ERRNO, or send signal S to COMMAND;
- *             SIGINT to that process too, as a terminal does
+ *             SIGINT to that process too if it is of the same group, as a terminal does
  *
  * A process is followed until it executes a program that is not COMMAND's own: from there on it is the
  * container's, or a helper's, not the runtime's. What outlives COMMAND runs on, no longer traced. The end
@@ -131,7 +131,7 @@ static int on_call(struct tracee *t)
 	reached = 1;
 	if (at_signal) {
 		kill(command_pid, at_signal);
-		if (at_signal == SIGINT && t->pid != command_pid)
+		if (at_signal == SIGINT && t->pid != command_pid && getpgid(t->pid) == getpgid(command_pid))
 			kill(t->pid, at_signal);
 		return 1;
 	}

@@ -240,6 +240,8 @@ class Site:
                 ["systemctl", "reset-failed", f"creel-crash-{name}.scope"], capture_output=True
             )
         self.children()
+        # One that stays is said once.
+        self.mounts = Path("/proc/self/mountinfo").read_text()
 
     def close(self):
         for place in self.made:
