@@ -3,8 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+
 use crate::bail;
 use crate::error::{Context, Error, Result};
+use crate::file;
 use crate::oci;
 
 /// A bundle's directory and the text of its config.json.
@@ -22,15 +25,15 @@ impl Bundle {
     /// A missing or unreadable config.json.
     pub(crate) fn open(dir: &Path, config: Option<&Path>) -> Result<Self> {
         let dir = absolute(dir)?;
-        if !dir.is_dir() {
-            std::fs::metadata(&dir).context(|| format!("open bundle {dir:?}"))?;
-            bail!("open bundle {dir:?}: ENOTDIR: not a directory");
+        if config.is_some() {
+            check_is_directory(&dir)?;
         }
         let path = config.map_or_else(|| dir.join("config.json"), Path::to_owned);
-        let text = match std::fs::read(&path) {
+        let text = match file::read(&path) {
             Ok(bytes) => String::from_utf8(bytes)
                 .map_err(|_| Error::text(format!("read {path:?}: not UTF-8 text")))?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && config.is_none() => {
+            Err(Errno::ENOENT | Errno::ENOTDIR) if config.is_none() => {
+                check_is_directory(&dir)?;
                 bail!(
                     "JSON specification file config.json not found in {dir:?}: ENOENT: no such file or directory"
                 )
@@ -44,6 +47,14 @@ impl Bundle {
     pub(crate) fn spec(&self) -> Result<oci::Spec<'_>> {
         oci::parse(&self.config).context(|| "config.json")
     }
+}
+
+fn check_is_directory(dir: &Path) -> Result<()> {
+    let about = std::fs::metadata(dir).context(|| format!("open bundle {dir:?}"))?;
+    if !about.is_dir() {
+        bail!("open bundle {dir:?}: ENOTDIR: not a directory");
+    }
+    Ok(())
 }
 
 /// Absolute and without `.` and `..`, without following links (`filepath.Abs`).

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
@@ -103,8 +104,11 @@ fn connect(path: &str) -> Result<File> {
 }
 
 thread_local! {
-    static LOG: RefCell<Log> = const { RefCell::new(Log::STDERR) };
-    static COLLECTED: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+    // Without destructors: to have them called, the C library's allocator would be started.
+    static LOG: RefCell<ManuallyDrop<Log>> =
+        const { RefCell::new(ManuallyDrop::new(Log::STDERR)) };
+    static COLLECTED: RefCell<ManuallyDrop<Option<Vec<String>>>> =
+        const { RefCell::new(ManuallyDrop::new(None)) };
 }
 
 /// Opens the file of `--log`, made 0644 if absent. Each line reaches the disk before the next step,
@@ -123,7 +127,7 @@ pub(crate) fn set_up(sink: Option<Sink>, format: Format, level: Level) {
         None => (None, Target::Lines),
     };
     let log = Log { file, target, format, level, start, ..Log::STDERR };
-    LOG.with_borrow_mut(|old| *old = log);
+    LOG.with_borrow_mut(|old| **old = log);
 }
 
 /// Whether lines go to stderr (and an error need not be printed there again).
@@ -177,9 +181,9 @@ pub(crate) fn warn(message: &str) {
 
 /// For `check`: the warnings of `body`, which are not logged.
 pub(crate) fn collect<T>(body: impl FnOnce() -> T) -> (T, Vec<String>) {
-    COLLECTED.set(Some(Vec::new()));
+    COLLECTED.with_borrow_mut(|list| **list = Some(Vec::new()));
     let outcome = body();
-    (outcome, COLLECTED.take().unwrap_or_default())
+    (outcome, COLLECTED.with_borrow_mut(|list| list.take()).unwrap_or_default())
 }
 
 /// The closure is only called if somebody wants to know.

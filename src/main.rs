@@ -11,6 +11,7 @@ mod cli;
 mod commands;
 mod criu;
 mod error;
+mod file;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod hooks;
@@ -57,6 +58,7 @@ impl From<u8> for ExitCode {
 
 /// The whole program; `sys::entry` calls it.
 pub(crate) fn run() -> ExitCode {
+    seal::ensure_early();
     // As Rust's own start-up has it: a hook that does not read its input must not end creel.
     let _ = sys::sigaction::ignore_sigpipe();
     cli::main()

@@ -7,16 +7,17 @@
 //! memfd copy serves. A file on a read-only mount needs none. The view's descriptor is closed by
 //! execveat: the mount belongs to no namespace from then on, and nobody can make it writable again.
 
-use std::ffi::{CStr, CString, OsString};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::fstat;
-use nix::sys::statvfs::{FsFlags, fstatvfs};
+use nix::sys::statvfs::{FsFlags, fstatvfs, statvfs};
 use nix::sys::wait::waitpid;
 
 use crate::error::{Context, Result};
@@ -26,6 +27,44 @@ use crate::sys::mount::{self, Depth, Setattr};
 use crate::timings;
 
 const EXE: &str = "/proc/self/exe";
+const EXE_C: &CStr = c"/proc/self/exe";
+
+/// The commands that enter a container.
+const COMMANDS: [&str; 3] = ["create", "run", "exec"];
+
+/// This process runs from a read-only mount.
+static ON_READ_ONLY: AtomicBool = AtomicBool::new(false);
+
+/// Where one of the command line's words is such a command: what `ensure` does in the usual case, before
+/// anything else, since all that is done before is done twice. What fails here is left to `ensure`.
+pub(crate) fn ensure_early() {
+    let is_any = |arg: &OsStr| COMMANDS.iter().any(|name| arg == *name);
+    // `--timings` counts from here: `ensure` hands that on.
+    let is_timed = |arg: &OsStr| arg.to_string_lossy().contains("-timings");
+    if !sys::entry::args().skip(1).any(is_any) || sys::entry::args().any(is_timed) {
+        return;
+    }
+    match statvfs(EXE) {
+        Ok(on) if on.flags().contains(FsFlags::ST_RDONLY) => {
+            ON_READ_ONLY.store(true, Ordering::Relaxed);
+            expect_work();
+        }
+        Ok(_) => {
+            if let Ok(view) = read_only_view(EXE_C) {
+                // Not executed: `ensure` will say why.
+                let _ = sys::exec::execveat_again(view.as_fd(), None);
+            }
+        }
+        Err(_) => {}
+    }
+}
+
+/// Of memory about as much as any of these commands uses: fewer faults, not more pages.
+fn expect_work() {
+    #[cfg(not(fuzzing))]
+    crate::ALLOCATOR.populate(80 * 1024);
+    sys::memory::populate_stack(48 * 1024);
+}
 
 /// Returns when this process already runs from a file that cannot be written; else executes itself
 /// from such a one and does not return.
@@ -33,11 +72,14 @@ const EXE: &str = "/proc/self/exe";
 /// # Errors
 /// No protection could be set up; the command must not go on.
 pub(crate) fn ensure() -> Result<()> {
+    if ON_READ_ONLY.load(Ordering::Relaxed) {
+        return Ok(());
+    }
     let exe = File::open(EXE).context(|| format!("open {EXE}"))?;
     if is_sealed(exe.as_fd())? {
         return Ok(());
     }
-    let sealed = match read_only_view(c"/proc/self/exe") {
+    let sealed = match read_only_view(EXE_C) {
         Ok(fd) => fd,
         // No CAP_SYS_ADMIN.
         Err(Errno::EPERM) => match view_of_an_ordinary_user(&exe) {
@@ -48,20 +90,10 @@ pub(crate) fn ensure() -> Result<()> {
         Err(Errno::ENOSYS | Errno::EINVAL | Errno::EACCES) => copy(exe)?,
         Err(errno) => return Err(errno).context(|| "make a read-only view of creel's own file"),
     };
-    let strings = |list: Vec<OsString>| -> Result<Vec<CString>> {
-        list.into_iter().map(|s| Ok(sys::cstring(s.into_vec())?)).collect()
-    };
-    let args = strings(sys::entry::args().to_vec())?;
-    let env = std::env::vars_os().map(|(name, value)| {
-        let mut pair = name;
-        pair.push("=");
-        pair.push(value);
-        pair
-    });
-    let begun = timings::begun().map(|at| OsString::from(format!("{}={at}", timings::BEGUN)));
-    let env = strings(env.chain(begun).collect())?;
-    let errno = sys::exec::execveat(sealed.as_fd(), &args, &env);
-    Err(errno).context(|| "execute creel's read-only view of itself")
+    let begun = timings::begun().map(|at| format!("{}={at}", timings::BEGUN));
+    let begun = begun.map(sys::cstring).transpose()?;
+    Err(sys::exec::execveat_again(sealed.as_fd(), begun.as_deref()))
+        .context(|| "execute creel's read-only view of itself")
 }
 
 /// Whether the mount is read-only, or the file is a memfd that is sealed against writing.

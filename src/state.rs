@@ -11,9 +11,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fstatat};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
 
 use crate::bail;
@@ -200,7 +200,7 @@ impl Container {
         let path = root.join(&facts.id);
         make_directory(root, &path)?;
         let made = Made(Some(path.clone()));
-        let dir = nix::fcntl::open(&path, DIRECTORY, Mode::empty())
+        let dir = openat(AT_FDCWD, &path, DIRECTORY, Mode::empty())
             .context(|| format!("open {path:?}"))?;
         // Held until `create` ends: who sees pid 0 and no lock knows that it was killed.
         flock(&dir, libc::LOCK_EX | libc::LOCK_NB).context(|| format!("lock {path:?}"))?;
@@ -219,7 +219,7 @@ impl Container {
     pub(crate) fn load(root: &Path, id: &str) -> Result<Self> {
         check_id(id)?;
         let path = root.join(id);
-        let dir = match nix::fcntl::open(&path, DIRECTORY, Mode::empty()) {
+        let dir = match openat(AT_FDCWD, &path, DIRECTORY, Mode::empty()) {
             Ok(dir) => dir,
             Err(Errno::ENOENT | Errno::ENOTDIR) => return Err(no_such_container()),
             Err(errno) => return Err(errno).context(|| format!("open {path:?}")),
@@ -382,7 +382,15 @@ impl Container {
 
     /// Removes the directory.
     pub(crate) fn remove(&self) -> Result<()> {
-        remove_directory(&self.path)
+        // Without a look at what there is: by name what there can be, state.json last.
+        for name in [CONFIG, FIFO, FILTER, STATE] {
+            // A directory of that name, say: `remove_directory` will tell.
+            let _ = unlinkat(&self.dir, name, UnlinkatFlags::NoRemoveDir);
+        }
+        match unlinkat(AT_FDCWD, &self.path, UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(_) => remove_directory(&self.path),
+        }
     }
 
     /// The state as hooks and `listenerPath` get it (runtime.md#state), one line of JSON.
@@ -496,8 +504,7 @@ pub(crate) fn write_atomically(dir: &OwnedFd, name: &str, bytes: &[u8]) -> Resul
         .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))
         .and_then(|()| nix::fcntl::renameat(dir, temporary.as_str(), dir, name));
     if written.is_err() {
-        let _ =
-            nix::unistd::unlinkat(dir, temporary.as_str(), nix::unistd::UnlinkatFlags::NoRemoveDir);
+        let _ = unlinkat(dir, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
     }
     written
 }
@@ -524,16 +531,11 @@ pub(crate) fn state_letter(pid: Pid) -> Option<char> {
 
 /// None: no such process.
 pub(crate) fn process_of(pid: Pid) -> Result<Option<ProcessFacts>, Errno> {
-    let text = match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(text) => text,
-        Err(error) => {
-            return match error.raw_os_error() {
-                Some(libc::ENOENT | libc::ESRCH) => Ok(None),
-                other => Err(Errno::from_raw(other.unwrap_or(libc::EIO))),
-            };
-        }
-    };
-    Ok(parse_stat(&text))
+    match crate::file::read_kernel(format!("/proc/{pid}/stat")) {
+        Ok(text) => Ok(parse_stat(&text)),
+        Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Fields 3 and 22; the name in field 2 may hold anything, so count from its closing bracket.

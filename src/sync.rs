@@ -21,6 +21,7 @@
 //! An ask that the plan does not need is not sent. Nothing of the plan travels: the clone inherits it.
 //! In `create`, Ask::Listener is Ready too: what the clone says after it would be the agent's to allow.
 
+use std::cell::RefCell;
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -81,13 +82,18 @@ pub(crate) struct ChildLink(OwnedFd);
 
 /// The parent's end.
 #[derive(Debug)]
-pub(crate) struct ParentLink(OwnedFd);
+pub(crate) struct ParentLink {
+    socket: OwnedFd,
+    /// For one message of any length; of its pages only those are touched that one fills.
+    buffer: RefCell<Vec<u8>>,
+}
 
 /// A connected pair, close-on-exec.
 pub(crate) fn pair() -> Result<(ParentLink, ChildLink), Errno> {
     let (a, b) =
         socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
-    Ok((ParentLink(a), ChildLink(b)))
+    let parent = ParentLink { socket: a, buffer: RefCell::new(Vec::new()) };
+    Ok((parent, ChildLink(b)))
 }
 
 impl ChildLink {
@@ -144,8 +150,11 @@ impl ChildLink {
 impl ParentLink {
     /// The next message.
     pub(crate) fn next(&self) -> Result<Message> {
-        let mut buffer = vec![0_u8; TEXT_MAX + 16];
-        let received = receive(self.0.as_fd(), &mut buffer);
+        let mut buffer = self.buffer.borrow_mut();
+        if buffer.is_empty() {
+            *buffer = vec![0_u8; TEXT_MAX + 16];
+        }
+        let received = receive(self.socket.as_fd(), &mut buffer);
         // The handler has shut the socket down: that is no word of the child's.
         interrupt::check()?;
         let (n, fd) = match received {
@@ -162,7 +171,7 @@ impl ParentLink {
 
     /// Answers the last request.
     pub(crate) fn done(&self) -> Result<()> {
-        match send(self.0.as_fd(), &DONE, None) {
+        match send(self.socket.as_fd(), &DONE, None) {
             // The child died meanwhile: `next` will say so, with the reason.
             Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
             Err(errno) => Err(errno).context(|| "answer the container's init"),
@@ -170,7 +179,7 @@ impl ParentLink {
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 

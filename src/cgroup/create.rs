@@ -299,13 +299,22 @@ fn make_part(top: &Dir, mount: &str, below: &str, undo: &mut Undo) -> Result<boo
 /// v2: every ancestor hands all controllers down, as far as it may.
 fn make_v2(place: &UnifiedDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<Made, Errno> {
     let UnifiedDir { mount, path, .. } = place;
-    let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-    let ready = Dir::open(parent).and_then(|parent| parent.read("cgroup.subtree_control"));
+    let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let open = Dir::open(parent);
+    let ready = open.as_ref().map_err(|errno| *errno);
+    let ready = ready.and_then(|parent| parent.read("cgroup.subtree_control"));
     let has_all = |list: &str| {
         plan.controllers.iter().all(|c| list.split_ascii_whitespace().any(|has| has == c))
     };
     match ready {
-        Ok(list) if has_all(&list) => {}
+        Ok(list) if has_all(&list) => {
+            let parent = open?;
+            let fresh = parent.mkdir(name)?;
+            if fresh {
+                undo.push((parent.path().to_owned(), name.to_owned()));
+            }
+            return Ok(Made { dir: parent.below(name)?, fresh });
+        }
         // Down from the top, making what is missing.
         Ok(_) | Err(Errno::ENOENT) => hand_down(mount, parent, &plan.controllers, undo)?,
         Err(errno) => return Err(errno),
@@ -388,11 +397,11 @@ fn check_thawed(dir: &Dir) -> Result<()> {
 /// Below a frozen cgroup the container's process would stop before its first step, and creel would
 /// wait for it without end.
 fn check_parents_thawed(dir: &Dir) -> Result<()> {
-    let v2 = dir.read_if_any("cgroup.events")?;
-    let v1 = dir.read_if_any("freezer.parent_freezing")?;
-    if v2.is_some_and(|text| keyed(&text, "frozen") == Some(1))
-        || v1.is_some_and(|text| text.trim() == "1")
-    {
+    let is_frozen = match dir.read_if_any("cgroup.events")? {
+        Some(v2) => keyed(&v2, "frozen") == Some(1),
+        None => dir.read_if_any("freezer.parent_freezing")?.is_some_and(|v1| v1.trim() == "1"),
+    };
+    if is_frozen {
         bail!("linux.cgroupsPath: container's cgroup is below a frozen one: {}", dir.path());
     }
     Ok(())

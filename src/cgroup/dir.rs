@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::dir::{Dir as Listing, Type};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat};
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs};
@@ -16,6 +16,7 @@ use nix::sys::uio::pread;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::error::{Context, Result};
+use crate::file;
 
 const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
@@ -29,7 +30,7 @@ pub(crate) struct Dir {
 impl Dir {
     /// ENOTSUP: the path is not on a cgroup filesystem (something is mounted over it).
     pub(crate) fn open(path: &str) -> Result<Self, Errno> {
-        let fd = open(path, DIRECTORY, Mode::empty())?;
+        let fd = openat(AT_FDCWD, path, DIRECTORY, Mode::empty())?;
         let magic = fstatfs(&fd)?.filesystem_type();
         if magic != CGROUP_SUPER_MAGIC && magic != CGROUP2_SUPER_MAGIC {
             return Err(Errno::ENOTSUP);
@@ -143,8 +144,12 @@ impl File {
         let mut buffer = [0; 4096];
         loop {
             match pread(&self.0, &mut buffer, i64::try_from(text.len()).unwrap_or(i64::MAX)) {
-                Ok(0) => return String::from_utf8(text).map_err(|_| Errno::EILSEQ),
-                Ok(n) => text.extend_from_slice(&buffer[..n]),
+                Ok(n) => {
+                    text.extend_from_slice(&buffer[..n]);
+                    if file::was_last(n, buffer.len()) {
+                        return String::from_utf8(text).map_err(|_| Errno::EILSEQ);
+                    }
+                }
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno),
             }

@@ -13,6 +13,7 @@ use procfs_core::process::MountInfos;
 use super::path::{Inner, join, relative};
 use crate::bail;
 use crate::error::{Context, Error, Result};
+use crate::file;
 
 const ROOT: &str = "/sys/fs/cgroup";
 const HYBRID: &str = "/sys/fs/cgroup/unified";
@@ -77,8 +78,7 @@ impl Hierarchies {
         if is(ROOT, CGROUP2_SUPER_MAGIC) {
             return Ok(Self { v1: Vec::new(), unified: Some(Unified::at(ROOT, None)?) });
         }
-        let own =
-            std::fs::read_to_string("/proc/self/cgroup").context(|| "read /proc/self/cgroup")?;
+        let own = file::read_kernel("/proc/self/cgroup").context(|| "read /proc/self/cgroup")?;
         let mut found = Self { v1: v1_at_usual_places(&own), unified: None };
         if found.v1.iter().any(|h| h.mount.is_empty()) {
             ask_mountinfo(&mut found.v1)?;
@@ -176,8 +176,8 @@ impl V1 {
 
 impl Unified {
     fn at(mount: &str, own: Option<String>) -> Result<Self> {
-        let file = join(mount, "cgroup.controllers");
-        let text = std::fs::read_to_string(&file).context(|| format!("read {file}"))?;
+        let path = join(mount, "cgroup.controllers");
+        let text = file::read_kernel(&path).context(|| format!("read {path}"))?;
         let controllers = text.split_ascii_whitespace().map(str::to_owned).collect();
         Ok(Self { mount: mount.to_owned(), controllers, own })
     }
@@ -192,7 +192,7 @@ impl Unified {
         };
         let own = match &self.own {
             Some(own) => own.clone(),
-            None => std::fs::read_to_string("/proc/self/cgroup")
+            None => file::read_kernel("/proc/self/cgroup")
                 .context(|| "read /proc/self/cgroup")?
                 .lines()
                 .find_map(|line| line.strip_prefix("0::"))

@@ -200,9 +200,8 @@ fn close_before_wait(process: &Process, finish: &Finish, voice: &Voice, me: &Ins
 fn wait_for_byte(voice: &Voice) -> Result<()> {
     let fifo = voice.fifo().expect("only `create` waits");
     // Its own end for writing keeps it from seeing an end of file.
-    let mut byte = [0_u8; 1];
     loop {
-        match nix::unistd::read(fifo, &mut byte) {
+        match sys::memory::read_leanly(fifo) {
             Ok(1) => return Ok(()),
             Err(Errno::EINTR) => {}
             Ok(_) => return Err(Error::text("exec.fifo: closed without a start")),

@@ -77,8 +77,8 @@ fn print(text: &str) {
 }
 
 fn run() -> Result<ExitCode, Refusal> {
-    let argv = crate::sys::entry::args().iter().map(|arg| {
-        arg.clone()
+    let argv = crate::sys::entry::args().map(|arg| {
+        arg.to_owned()
             .into_string()
             .map_err(|arg| Error::text(format!("argument {arg:?} is not UTF-8")))
     });

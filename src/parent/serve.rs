@@ -95,7 +95,7 @@ pub(crate) fn until_executed(init: &Init, link: &ParentLink, agent: &Agent<'_>) 
 fn is_killed_before_exec(init: &Init) -> bool {
     let proc = format!("/proc/{}", init.pid);
     loop {
-        let comm = std::fs::read_to_string(format!("{proc}/comm")).unwrap_or_default();
+        let comm = crate::file::read_kernel(format!("{proc}/comm")).unwrap_or_default();
         if !comm.starts_with(child::NAME) {
             return false;
         }

@@ -13,6 +13,7 @@ pub(crate) mod fd;
 pub(crate) mod ids;
 pub(crate) mod keyctl;
 pub(crate) mod marks;
+pub(crate) mod memory;
 pub(crate) mod mount;
 pub(crate) mod netlink;
 pub(crate) mod ns;

@@ -34,7 +34,6 @@ struct Plan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Host {
     known: u64,
-    bounding: u64,
     /// What this process can hand on; asking for more is a warning (config.md#linux-process).
     grantable: u64,
 }
@@ -47,8 +46,7 @@ impl Caps {
         };
         let mut host = Host::probe();
         if has_user_namespace {
-            // Entering one fills the bounding set again.
-            host.bounding = host.known;
+            // Entering one fills all sets.
             host.grantable = host.known;
         }
         let mut ignored = BTreeSet::new();
@@ -64,8 +62,12 @@ impl Caps {
     pub(crate) fn drop_bounding(&self, _: &Inside) -> Result<()> {
         let Some(plan) = &self.sets else { return Ok(()) };
         for number in numbers(plan.drop) {
-            capset::capbset_drop(number)
-                .context(|| format!("process.capabilities.bounding: drop {}", name(number)))?;
+            match capset::capbset_drop(number) {
+                // Nobody needs the right to drop what is not there.
+                Err(Errno::EPERM) if capset::capbset_read(number) == Ok(false) => {}
+                outcome => outcome
+                    .context(|| format!("process.capabilities.bounding: drop {}", name(number)))?,
+            }
         }
         Ok(())
     }
@@ -143,21 +145,28 @@ impl Plan {
         }
         let allowed = sets.permitted & sets.inheritable;
         numbers(ambient & !allowed).for_each(warn_ambient);
-        Ok(Self { drop: host.bounding & !bounding, sets, ambient: ambient & allowed })
+        Ok(Self { drop: host.known & !bounding, sets, ambient: ambient & allowed })
     }
 }
 
 impl Host {
     fn probe() -> Self {
-        let mut host = Self { known: 0, bounding: 0, grantable: 0 };
-        for number in 0..64 {
-            // EINVAL: there is no such capability, and none of a higher number.
-            let Ok(is_bounding) = capset::capbset_read(number) else { break };
-            host.known |= 1 << number;
-            host.bounding |= u64::from(is_bounding) << number;
+        let known = u64::MAX >> (63 - Self::last());
+        Self { known, grantable: capset::capget().map_or(known, |own| own.permitted) }
+    }
+
+    /// The last capability that the kernel knows. There are no gaps, so that the search begins at the
+    /// last one that has a name.
+    fn last() -> u8 {
+        let is_known = |number: u8| capset::capbset_read(number).is_ok();
+        let mut last = Capability::CAP_CHECKPOINT_RESTORE.index();
+        while last > 0 && !is_known(last) {
+            last -= 1;
         }
-        host.grantable = capset::capget().map_or(host.bounding, |own| own.permitted);
-        host
+        while last < 63 && is_known(last + 1) {
+            last += 1;
+        }
+        last
     }
 }
 
@@ -180,7 +189,7 @@ mod tests {
     use super::*;
     use crate::testing::inside;
 
-    const HOST: Host = Host { known: 0x1ff_ffff_ffff, bounding: 0xff, grantable: 0x1ff_ffff_ffff };
+    const HOST: Host = Host { known: 0x1ff_ffff_ffff, grantable: 0x1ff_ffff_ffff };
 
     fn names(names: &[&str]) -> Vec<oci::Str<'static>> {
         names.iter().map(|&name| oci::Str::from(name.to_owned())).collect()
@@ -193,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn names_become_masks_and_only_what_is_there_is_dropped() {
+    fn names_become_masks_and_all_others_are_dropped() {
         let wanted = oci::Capabilities {
             bounding: names(&["CAP_CHOWN", "CAP_KILL", "CAP_CHECKPOINT_RESTORE"]),
             effective: names(&["CAP_KILL"]),
@@ -203,7 +212,10 @@ mod tests {
         };
         let sets = Sets { effective: 1 << 5, permitted: 1 << 5 | 1, inheritable: 1 };
         let (plan, ignored) = plan(&wanted);
-        assert_eq!(plan.unwrap(), Plan { drop: 0b1101_1110, sets, ambient: 1 });
+        assert_eq!(
+            plan.unwrap(),
+            Plan { drop: HOST.known & !(1 << 40 | 1 << 5 | 1), sets, ambient: 1 }
+        );
         assert!(ignored.is_empty());
     }
 
@@ -216,7 +228,7 @@ mod tests {
             ..Default::default()
         };
         let (plan, ignored) = plan(&wanted);
-        assert_eq!(plan.unwrap().drop, 0xff & !(1 << 5));
+        assert_eq!(plan.unwrap().drop, HOST.known & !(1 << 5));
         assert_eq!(ignored, ["CAP_UNKNOWN", "UNKNOWN_CAP", "cap_chown"]);
     }
 

@@ -4,7 +4,7 @@
 //! `find` after it and before Ready, `execve` last.
 
 use std::cell::Cell;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 
@@ -210,7 +210,7 @@ impl Command {
 
 /// In order, the last of a name only, no empty HOME.
 fn plan_env<'a>(variables: impl DoubleEndedIterator<Item = &'a str>) -> Result<Vec<&'a str>> {
-    let mut seen = HashSet::new();
+    let mut seen = BTreeSet::new();
     let mut out = Vec::new();
     for variable in variables.rev() {
         let Some((name, value)) = variable.split_once('=') else {

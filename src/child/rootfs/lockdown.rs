@@ -78,7 +78,7 @@ impl LockDown {
 /// Clean and without repetitions, in order.
 fn paths(written: &[Str<'_>]) -> Result<Vec<String>> {
     let mut paths: Vec<String> = Vec::with_capacity(written.len());
-    let mut seen = std::collections::HashSet::with_capacity(written.len());
+    let mut seen = std::collections::BTreeSet::new();
     for path in written {
         if path.contains('\0') {
             bail!("a null byte in {:?}", path.as_str());
