@@ -7,7 +7,7 @@ MANUAL  := build/manual
 ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
 export CREEL_COMMIT := $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo -dirty)
 
-.PHONY: help demo build manual install uninstall deb test-packaging lint test test-unit test-integration test-cve fuzz-root test-conformance test-enosys test-e2e test-vm vm crash-matrix races soak bench bench-seccomp fuzz clean
+.PHONY: help demo build manual install uninstall deb test-packaging lint test test-unit test-integration test-cve fuzz-root test-conformance test-enosys test-e2e test-vm vm crash-matrix races soak test-budget bench bench-seccomp fuzz clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -99,9 +99,13 @@ races: build ## commands against each other on one container, 64 at a time; RACE
 soak: build ## does anything grow? SOAK='--containers 10000 --alive 50'
 	hack/soak.py --runtime $(CREEL) $(SOAK)
 
-bench: build ## creel beside crun, runc and youki as installed, and the kernel's own work
+test-budget: build ## instructions and system calls of run, exec, state: not 3 percent more
+	@hack/deps.sh build run test
+	hack/bench/budget.py --creel $(CREEL) $(BUDGET)
+
+bench: build ## all of docs/benchmarks.md's tables and chart, ten minutes; BENCH= for a part
 	@hack/deps.sh run bench
-	python3 hack/bench/bench.py --creel $(CREEL) $(BENCH)
+	python3 hack/bench/bench.py --creel $(CREEL) $(or $(BENCH),--full)
 
 bench-seccomp: build ## seccomp: compiling Docker's profile, loading it, living under it
 	@hack/deps.sh run bench test

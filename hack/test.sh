@@ -30,6 +30,7 @@ if [ "$(id -u)" = 0 ]; then
         skip "packaging" "make test-packaging installs what it needs, and runs it"
     fi
     ring "conformance (runtime-spec, case by case)" runtime-tools-tests/run.sh
+    ring "budgets (instructions, system calls)" hack/bench/budget.py --creel "$1"
     ring "crash matrix (a sample)" hack/crash-matrix/matrix.py --runtime "$RUNTIME" --every 25
     ring "races (two rounds)" hack/races.py --runtime "$RUNTIME" --rounds 2
     ring "soak (a hundred containers)" hack/soak.py --runtime "$RUNTIME" --containers 100 --alive 10

@@ -21,14 +21,17 @@ import time
 from pathlib import Path
 
 import chart
+import goals
 import machine
 import report
+import series
 from subjects import Failed, Runtime, Site
 
 HERE = Path(__file__).resolve().parent
 RELEASE = HERE.parents[1] / "build/creel"
 REGIMES = {"back to back": 0.0, "rested": 0.04}
-WORKLOADS = ["run", "create+start+delete", "exec", "state"]
+WORKLOADS = ["run", "create+start+delete", "exec", "state", "kill", "list"]
+LISTED = 100
 KNOWN = ["creel", "crun", "youki", "runc"]
 
 
@@ -44,7 +47,7 @@ def probe(site, workload, subjects, errors):
         if work is None:
             continue
         try:
-            if workload in ("exec", "state") and isinstance(subject, Runtime) and not subject.stays:
+            if workload in ("exec", "state", "kill") and isinstance(subject, Runtime) and not subject.stays:
                 raise Failed("its container did not start, see above")
             work()
             able.append(subject)
@@ -80,6 +83,39 @@ def start_long(site, errors):
             runtime.forget("long")
 
 
+def fill(site, errors):
+    for runtime in site.runtimes:
+        try:
+            runtime.fill(3 if site.options.quick else LISTED)
+        except Failed as error:
+            errors.setdefault(runtime.name, {})["containers to list"] = str(error)
+
+
+def grow(site, view, options, errors):
+    """The series; once, in the last view, those that do not depend on it."""
+    rounds = max(options.rounds // 4, 3)
+
+    def say(what):
+        print(f"bench: {view}: {what}", file=sys.stderr, flush=True)
+
+    found = {}
+    say("smallest memory limit")
+    found["smallest limit"] = series.smallest_limit(site, errors)
+    if view != options.views[-1]:
+        return found
+    say("many at once")
+    found["starts"] = series.starts(site, errors)
+    found["series"] = {}
+    for title, make in (
+        ("masked paths", series.masks),
+        ("mounts in the config", series.config_mounts),
+        ("mounts on the host", series.host_mounts),
+    ):
+        say(title)
+        found["series"][title] = make(site, rounds, errors)
+    return found
+
+
 def init_memory(site, errors):
     found = {}
     for runtime in site.runtimes:
@@ -99,6 +135,8 @@ def bench_view(view, options):
         errors, results = {}, {}
         subjects = [site.floor, *site.runtimes]
         start_long(site, errors)
+        if "list" in options.workloads:
+            fill(site, errors)
         for workload in options.workloads:
             able = probe(site, workload, subjects, errors)
             for regime, rest in REGIMES.items():
@@ -110,7 +148,11 @@ def bench_view(view, options):
                 samples = sample_rounds(able, workload, rest, options.rounds, errors)
                 results.setdefault(workload, {})[regime] = samples
         sizes = {runtime.name: machine.loaded_size(runtime.path) for runtime in site.runtimes}
+        for runtime in site.runtimes:
+            runtime.empty()
+        grown = {} if options.without_series else grow(site, view, options, errors)
         return {
+            **grown,
             "view": view,
             "cgroups": machine.describe_cgroups(),
             "facts": machine.facts(),
@@ -199,6 +241,9 @@ def arguments():
         "--v2", dest="views", action="append_const", const="v2", help="a bare cgroup2 mount"
     )
     parser.add_argument("--workload", dest="workloads", action="append", choices=WORKLOADS)
+    parser.add_argument("--full", action="store_true",
+        help="what docs/benchmarks.md shows: both views, 20 rounds, tables, chart; ten minutes")
+    parser.add_argument("--without-series", action="store_true", help="no masks, mounts, many at once, limits")
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--quick", action="store_true", help="3 rounds, no chart unless asked for")
     parser.add_argument("--json", metavar="FILE", help="all samples")
@@ -207,6 +252,9 @@ def arguments():
     options = parser.parse_args()
     if options.creel:
         options.runtime.append(f"creel={options.creel}")
+    if options.full:
+        options.views, options.rounds = ["v1", "v2"], min(options.rounds, 20)
+        options.markdown = options.markdown or str(HERE.parents[1] / "docs/benchmarks.md")
     if options.quick:
         options.rounds = 3
     elif not options.svg:
@@ -238,9 +286,14 @@ def main():
         write(options.json, json.dumps({"command": command, "views": results}, indent=1))
     print(report.text(results))
     if options.markdown:
-        write(options.markdown, report.markdown(results, command))
+        write(options.markdown, report.put_into(options.markdown, report.markdown(results, command)))
+    if options.full:
+        readme = HERE.parents[1] / "README.md"
+        write(readme, report.put_into(readme, report.shares(results)))
     if options.svg:
         write(options.svg, chart.draw(results))
+    for result in results:
+        print(f"\ngoals, {report.view_title(result['view'])}: {goals.summary(result)}")
     lost = [
         name
         for result in results

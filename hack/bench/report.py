@@ -4,6 +4,9 @@
 import statistics
 from pathlib import Path
 
+import goals
+
+BEGIN, END = "<!-- made by bench.py: begin -->", "<!-- made by bench.py: end -->"
 BASES = ["crun", "runc", "floor"]
 
 
@@ -124,6 +127,24 @@ def memory_table(result):
     return table(rows)
 
 
+def starts_table(starts):
+    rows = [["", "at a time", "containers a second", "median ms", "p99 ms"]]
+    for at_once, by_name in starts.items():
+        for name, one in by_name.items():
+            per_second = 200 / (one["wall"] / 1e9)
+            rows.append([name, str(at_once), f"{per_second:.0f}", f"{one['median'] / 1e6:.1f}", f"{one['p99'] / 1e6:.1f}"])
+    return table(rows)
+
+
+def series_table(points):
+    names = list(dict.fromkeys(name for by_name in points.values() for name in by_name))
+    rows = [["", *map(str, points)]]
+    for name in names:
+        cells = [by.get(name) for by in points.values()]
+        rows.append([name, *(f"{c['wall']:.2f} / {c['cpu']:.2f}" if c else "-" for c in cells)])
+    return table(rows)
+
+
 def error_lines(result):
     return [
         f"- {name}: {what}: {message}"
@@ -149,6 +170,14 @@ def sections(result):
                 body += "\n\n" + calls_table(by_name)
             found.append((f"{workload}, {regime} ({rounds} rounds)", body))
     found.append(("Memory of a created, waiting init; size on disk", memory_table(result)))
+    if result.get("smallest limit"):
+        rows = [["", "KB"], *([name, str(value)] for name, value in result["smallest limit"].items())]
+        found.append(("Smallest memory limit under which busybox starts", table(rows)))
+    if result.get("starts"):
+        found.append(("200 containers, so many at a time", starts_table(result["starts"])))
+    for title, points in result.get("series", {}).items():
+        found.append((f"{title.capitalize()}: run, wall / CPU ms", series_table(points)))
+    found.append((f"Goals: {goals.summary(result)}", table(goals.table(result))))
     if result["errors"]:
         found.append(("Not measured, and why", "\n".join(error_lines(result))))
     return found
@@ -171,9 +200,46 @@ def text(results):
     return "\n\n".join(parts)
 
 
+def put_into(path, made):
+    """What was made in the place of the last time's, between the two marks; else a text of its own."""
+    old = Path(path).read_text() if Path(path).exists() else ""
+    before, begin, rest = old.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        return f"{BEGIN}\n\n{made}\n{END}\n"
+    return f"{before}{BEGIN}\n\n{made}\n{END}{after}"
+
+
+def shares(results):
+    """README's table: the last view, back to back."""
+    result = results[-1]
+    rows = [
+        [
+            "creel's share of",
+            *(f"{base}'s {what}" for base in ("crun", "runc") for what in ("wall time", "CPU time")),
+            "the kernel's own work",
+        ]
+    ]
+    for workload, regimes in result["samples"].items():
+        by_name = regimes["back to back"]
+        if by_name.get("creel"):
+            wall, cpu = (ratio_cells(by_name, "creel", key) for key in ("wall", "cpu"))
+            rows.append([f"`{workload}`", wall[0], cpu[0], wall[1], cpu[1], wall[2]])
+    peaks = [
+        f"{name} {figure(samples, 'rss', 1024)[0]:.1f} MB"
+        for name, samples in result["samples"]["run"]["back to back"].items()
+        if samples
+    ]
+    size = result["sizes"]["creel"][1] / 1e6
+    return (
+        f"{view_title(result['view']).capitalize()}, back to back; medians:\n\n{table(rows)}\n\n"
+        f"Peak memory of `run`: {', '.join(peaks)}. The binary is {size:.1f} MB and loads nothing.\n"
+    )
+
+
 def markdown(results, command):
     parts = [
-        f"# Benchmarks\n\nWhat is measured, how, and what was learned on the way: [hack/bench/README.md](../hack/bench/README.md).\n\nMade by `{command}`. Medians, with the minimum in brackets; each ratio is of medians "
+        f"Made by `{command}`. Medians, with the minimum in brackets; each ratio is of medians "
         "of the same table. Compare ratios, not milliseconds: the machine was not idle all the time."
     ]
     for result in results:

@@ -66,6 +66,22 @@ class Measure:
             )
         return sample
 
+    def many(self, count, at_once, *argv):
+        """Runs `count` of them; "@" in a word is the number. Nanoseconds."""
+        words = ["m", str(count), str(at_once), *map(str, argv)]
+        data = b"".join(word.encode() + b"\0" for word in words)
+        self.process.stdin.write(struct.pack("=I", len(data)) + data)
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError("measure ended early")
+        names = ("status", "wall", "median", "p99", "most", "failed")
+        result = dict(zip(names, map(int, line.split())))
+        if result.pop("status") != 0:
+            text = " ".join(self.err.read_text(errors="replace").split())[:300]
+            raise Failed(f"{result['failed']} of {count} failed: {text}")
+        return result
+
     def close(self):
         self.process.stdin.close()
         try:
@@ -84,7 +100,7 @@ class Runtime:
         self.pid_file = site.work / f"{name}.pid"
         self.short, self.long = (site.bundle(name, kind) for kind in ("short", "long"))
         self.version = machine.first_line([path, "--version"])
-        self.stays = False
+        self.stays, self.site, self.filled = False, site, 0
 
     def run(self):
         return self.measure.run(*self.base, "run", "--bundle", self.short, f"run-{self.name}")
@@ -115,6 +131,26 @@ class Runtime:
 
     def state(self):
         return self.measure.run(*self.base, "state", f"long-{self.name}")
+
+    def kill(self):
+        return self.measure.run(*self.base, "kill", f"long-{self.name}", "CONT")
+
+    def list(self):
+        return self.measure.run(*self.many_base, "list")
+
+    def fill(self, count):
+        """So many created containers in a state directory of their own, for `list`."""
+        self.many_base = [self.path, "--root", self.measure.out.parent / f"many-{self.name}"]
+        for number in range(count):
+            self.measure.run(
+                *self.many_base, "create", "--bundle", self.site.numbered(self.name, number), f"many-{number}"
+            )
+            self.filled = number + 1
+
+    def empty(self):
+        for number in range(self.filled):
+            self.measure.run(*self.many_base, "delete", "--force", f"many-{number}")
+        self.filled = 0
 
     def up(self):
         self.stays = True
@@ -210,15 +246,17 @@ class Site:
         self.config = machine.load_bundle(HERE / "bundle.json")
         check_floor_is_complete(self.config)
         self.left_out = self.cgroups.fit(self.config)
+        if hasattr(self.options, "plain"):
+            self.options.plain(self.config)
         header = seccomp_tree.header(self.config["linux"]["seccomp"])
         (self.work / "filter.h").write_text(header)
-        floor, measure = (self._compile(name) for name in ("floor", "measure"))
+        floor, measure = (self.compile(name) for name in ("floor", "measure"))
         self.measure = Measure(measure, self.work)
         self.floor = Floor(floor, self)
         self.runtimes = [Runtime(name, path, self) for name, path in self.options.runtimes.items()]
         return self
 
-    def _compile(self, name):
+    def compile(self, name):
         """With musl where it is at hand: its start needs no CPUID, dear in a virtual machine."""
         binary = self.work / name
         command = [
@@ -255,17 +293,33 @@ class Site:
             (self.sources / name).touch()
             (self.rootfs / "etc" / name).touch()
 
-    def bundle(self, runtime, kind):
+    def numbered(self, runtime, number):
+        """A small bundle with a cgroup of its own, made once."""
+        folder = self.work / "numbered" / f"{runtime}-{number}"
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            config = self.changed(f"n{number}", runtime)
+            (folder / "config.json").write_text(json.dumps(config))
+        return folder
+
+    def changed(self, kind, runtime):
+        """The config with the paths of this site."""
         config = copy.deepcopy(self.config)
         config["root"]["path"] = str(self.rootfs)
         config["linux"]["cgroupsPath"] = f"/{self.cgroups.name}/{kind}-{runtime}"
         for m in config["mounts"]:
             if m["type"] == "bind":
                 m["source"] = str(self.work / m["source"])
+        return config
+
+    def bundle(self, runtime, kind, change=None):
+        config = self.changed(kind, runtime)
+        if change:
+            change(config)
         if kind == "long":
             config["process"]["args"] = ["/bin/sleep", "1000000"]
         folder = self.work / f"{kind}-{runtime}"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         (folder / "config.json").write_text(json.dumps(config))
         return folder
 
@@ -273,7 +327,12 @@ class Site:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         for runtime in self.runtimes:
-            runtime.forget("run", "cycle", "memory", "long")
+            runtime.forget("run", "cycle", "memory", "long", "series")
+            for number in range(runtime.filled):
+                subprocess.run(
+                    [*map(str, runtime.many_base), "delete", "--force", f"many-{number}"],
+                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=30,
+                )
         if self.measure:
             self.measure.close()
         if self.cgroups:

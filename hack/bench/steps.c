@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Runs a command and counts the instructions that it and its children execute in user mode, one by one
+ * (ptrace), for budget.py: the same number on every machine that runs the same code, however busy. A child is
+ * let go where it executes a program, so that the container's own is not counted; the command itself may.
+ *
+ * usage: steps OUT ARGV...     the number goes into the file OUT
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void fail(const char *what)
+{
+	perror(what);
+	exit(125);
+}
+
+int main(int argc, char **argv)
+{
+	const long options = PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE |
+			     PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL;
+	unsigned long long count = 0;
+	int status, result = 125;
+	pid_t first, pid;
+	FILE *out;
+
+	if (argc < 3)
+		return 125;
+	first = fork();
+	if (first == 0) {
+		ptrace(PTRACE_TRACEME, 0, 0, 0);
+		execv(argv[2], argv + 2);
+		_exit(127);
+	}
+	if (first < 0 || waitpid(first, &status, 0) != first || !WIFSTOPPED(status))
+		fail("steps: start");
+	if (ptrace(PTRACE_SETOPTIONS, first, 0, options) || ptrace(PTRACE_SINGLESTEP, first, 0, 0))
+		fail("steps: ptrace");
+	while ((pid = waitpid(-1, &status, __WALL)) > 0 || errno == EINTR) {
+		int signal, event;
+
+		if (pid < 0)
+			continue;
+		if (!WIFSTOPPED(status)) {
+			if (pid != first)
+				continue;
+			result = WIFEXITED(status) ? WEXITSTATUS(status) : 126;
+			break;
+		}
+		signal = WSTOPSIG(status);
+		event = status >> 16;
+		if (event == PTRACE_EVENT_EXEC && pid != first) {
+			ptrace(PTRACE_DETACH, pid, 0, 0);
+			continue;
+		}
+		if (signal == SIGTRAP && !event)
+			count++;
+		/* A new child begins with a stop that is for us. */
+		if (signal == SIGTRAP || signal == SIGSTOP)
+			signal = 0;
+		ptrace(PTRACE_SINGLESTEP, pid, 0, signal);
+	}
+	out = fopen(argv[1], "w");
+	if (!out || fprintf(out, "%llu\n", count) < 0 || fclose(out))
+		fail(argv[1]);
+	return result;
+}
