@@ -161,6 +161,20 @@ impl Cgroup {
         self.v1_of(controller).map(|d| &*d.path)
     }
 
+    /// `cgroupfs`, `systemd`.
+    pub(crate) fn driver_name(&self) -> &'static str {
+        match self.driver {
+            Driver::Fs => "cgroupfs",
+            Driver::Systemd => "systemd",
+        }
+    }
+
+    /// Every directory, and which controllers it is for; none: v2.
+    pub(crate) fn places(&self) -> Vec<(String, String)> {
+        let v1 = self.v1.iter().map(|d| (d.controllers.join(","), d.path.clone()));
+        v1.chain(self.unified.iter().map(|u| (String::new(), u.path.clone()))).collect()
+    }
+
     /// No permission over cgroups was to be expected.
     pub(crate) fn is_rootless(&self) -> bool {
         self.rootless

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 
+use crate::child::rootfs::Assembled;
 use crate::child::{self, Voice, loopback, stage, tail};
 use crate::error::{Context, Result};
 use crate::hooks::{DefaultEnv, Point};
@@ -44,18 +45,7 @@ pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Inf
         child::die_with_parent(me)?;
     }
     timings::step(Step::Placed);
-    sys::setsid(me)?;
-    if plan.entry.cgroup {
-        // The cgroup that it is in now becomes the namespace's root.
-        sys::ns::unshare(namespace::CGROUP.flag, me).context(|| "make a cgroup namespace")?;
-    }
-    if let Some(keyring) = &plan.keyring {
-        tail::keyring(&plan.process, me, || keyring.make(me))?;
-    }
-    if plan.new_network {
-        loopback::up(me)?;
-    }
-    log::debug(|| "init: in its namespaces".to_owned());
+    session(plan, me)?;
     timings::step(Step::Session);
     let root = plan.rootfs.assemble(me)?;
     timings::step(Step::Devices);
@@ -65,10 +55,7 @@ pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Inf
         timings::step(Step::AskedHooks);
     }
     if plan.hooks.has(Point::CreateContainer) {
-        root.stand_in(me)?;
-        let state = plan.hook_state(crate::state::Status::Created, sys::getpid());
-        plan.hooks.run(Point::CreateContainer, &state, &DefaultEnv::Own)?;
-        timings::step(Step::ChildHooks);
+        container_hooks(plan, &root, me)?;
     }
     // ── the host's files are out of reach below this line
     let entered = plan.rootfs.enter(root, me)?;
@@ -88,4 +75,31 @@ pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Inf
     drop(entered);
     timings::step(Step::LockDown);
     tail::run(&mut plan.process, &plan.finish, voice, me)
+}
+
+/// They find the host's files, and the container's root as their working directory.
+fn container_hooks(plan: &Plan, root: &Assembled, me: &Inside) -> Result<()> {
+    root.stand_in(me)?;
+    let state = plan.hook_state(crate::state::Status::Created, sys::getpid());
+    plan.hooks.run(Point::CreateContainer, &state, &DefaultEnv::Own)?;
+    timings::step(Step::ChildHooks);
+    Ok(())
+}
+
+/// What is the process's own from here on: its session, the root of its cgroup namespace, its keyring,
+/// its network.
+fn session(plan: &Plan, me: &Inside) -> Result<()> {
+    sys::setsid(me)?;
+    if plan.entry.cgroup {
+        // The cgroup that it is in now becomes the namespace's root.
+        sys::ns::unshare(namespace::CGROUP.flag, me).context(|| "make a cgroup namespace")?;
+    }
+    if let Some(keyring) = &plan.keyring {
+        tail::keyring(&plan.process, me, || keyring.make(me))?;
+    }
+    if plan.new_network {
+        loopback::up(me)?;
+    }
+    log::debug(|| "init: in its namespaces".to_owned());
+    Ok(())
 }

@@ -131,6 +131,8 @@ pub(crate) const GLOBAL: &[Flag] = &[
 
 const BUNDLE: Flag =
     text("bundle", "the bundle's directory (default: the working directory)").short('b');
+const ALL_DETAILS: Flag =
+    flag("all-details", "also cgroups, namespaces, usage, mounts, seccomp, labels and hooks");
 const CONFIG: Flag =
     text("config", "take this file in place of the bundle's config.json (as crun)").short('f');
 const REGEX: Flag = flag(
@@ -237,7 +239,7 @@ pub(crate) const COMMANDS: &[CommandSpec] = &[
         ..simple("kill", "send a signal to a container's init process", "<container-id> [signal]")
     },
     CommandSpec {
-        flags: &[FORMAT, flag("quiet", "only container ids").short('q')],
+        flags: &[FORMAT, flag("quiet", "only container ids").short('q'), ALL_DETAILS],
         arity: Arity::Exactly(0),
         ..simple("list", "list the containers under --root", "")
     },
@@ -284,7 +286,10 @@ pub(crate) const COMMANDS: &[CommandSpec] = &[
         ..simple("spec", "write a new config.json", "")
     },
     simple("start", "execute the process of a created container", ID),
-    simple("state", "print a container's state as JSON", ID),
+    CommandSpec {
+        flags: &[text("format", "'json' or 'table'").short('f').default("\"json\""), ALL_DETAILS],
+        ..simple("state", "print a container's state as JSON", ID)
+    },
     CommandSpec {
         description: "Of a file that the option --timings has written (chrome://tracing and Perfetto read it too): a\ntable of its steps, or with --svg a picture, to OUT or standard output.",
         flags: &[flag("svg", "a picture instead of a table")],

@@ -4,6 +4,7 @@
 
 pub(crate) mod args;
 mod criu;
+pub(crate) mod details;
 pub(crate) mod features;
 mod flags;
 mod help;

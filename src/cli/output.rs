@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+pub(crate) use super::details::Details;
 use crate::bail;
 use crate::error::Result;
 use crate::json::Json;
@@ -24,6 +25,8 @@ pub(crate) struct StateView<'a> {
     pub annotations: &'a BTreeMap<String, String>,
     /// The state directory's owner: a name or `#UID`. `state` leaves it empty.
     pub owner: &'a str,
+    /// `--all-details`
+    pub details: Option<&'a Details>,
 }
 
 impl<'a> StateView<'a> {
@@ -43,6 +46,7 @@ impl<'a> StateView<'a> {
             fields.push(("annotations", Json::Object(pairs.collect())));
         }
         fields.push(("owner", Json::Text(self.owner)));
+        fields.extend(self.details.map(|details| ("details", details.json())));
         Json::Object(fields)
     }
 }
@@ -77,7 +81,7 @@ pub(crate) fn list_table(views: &[StateView<'_>]) -> String {
 }
 
 /// Columns as wide as their widest cell and three spaces, twelve at least; the last one is ragged.
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
+pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |text: &str| text.chars().count();
     let mut widths = [12; N];
     for row in rows {
@@ -183,6 +187,7 @@ mod tests {
             created: "2026-11-24T11:36:33.120000001Z",
             annotations,
             owner: "",
+            details: None,
         }
     }
 
@@ -246,6 +251,7 @@ a-rather-long-id   6051        running     /tmp/b<1>   2026-11-24T11:36:33.12000
             created: "2026-11-24T11:53:29.440238774Z",
             annotations: &annotations,
             owner: "root",
+            details: None,
         };
         let table = "\
 ID          PID         STATUS      BUNDLE        CREATED                          OWNER

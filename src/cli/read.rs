@@ -114,8 +114,19 @@ impl Command {
                 all: values.bool("all")?,
             },
             "delete" => Self::Delete { which: which(values, args)?, force: values.bool("force")? },
-            "state" => Self::State { id: id()? },
-            "list" => Self::List { format: output(values)?, quiet: values.bool("quiet")? },
+            "state" => Self::State {
+                id: id()?,
+                format: match values.is_set("format") {
+                    true => output(values)?,
+                    false => Output::Json,
+                },
+                all_details: values.bool("all-details")?,
+            },
+            "list" => Self::List {
+                format: output(values)?,
+                quiet: values.bool("quiet")?,
+                all_details: values.bool("all-details")?,
+            },
             "ps" => Self::Ps { id: id()?, format: output(values)?, args: args[1..].to_vec() },
             "mounts" => mounts(args)?,
             "pause" => Self::Pause { id: id()? },
@@ -354,6 +365,7 @@ mod tests {
             {
                 let value = match (flag.name, flag.kind.takes_value()) {
                     (_, false) => String::new(),
+                    ("format", _) if spec.name == "state" => "table".to_owned(),
                     ("format", _) => "json".to_owned(),
                     ("network-lock", _) => "skip".to_owned(),
                     ("manage-cgroups-mode", _) => "full".to_owned(),

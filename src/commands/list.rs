@@ -3,21 +3,34 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use super::{print, state};
+use super::{details, print, state};
 use crate::ExitCode;
 use crate::cli::args::{Globals, Output};
-use crate::cli::output;
+use crate::cli::output::{self, StateView};
 use crate::error::{Context, Kind, Result};
 use crate::log;
 use crate::state::{Container, Status};
 
-pub(crate) fn list(globals: &Globals, format: Output, quiet: bool) -> Result<ExitCode> {
+pub(crate) fn list(
+    globals: &Globals,
+    format: Output,
+    quiet: bool,
+    all_details: bool,
+) -> Result<ExitCode> {
     let found = find(globals)?;
-    let views: Vec<_> =
-        found.iter().map(|(c, status, owner)| state::view(c, *status, owner)).collect();
+    let details: Vec<_> = match all_details && !quiet {
+        true => found.iter().map(|(c, status, _)| Some(details::of(c, *status))).collect(),
+        false => found.iter().map(|_| None).collect(),
+    };
+    let views = found.iter().zip(&details).map(|((container, status, owner), details)| StateView {
+        details: details.as_ref(),
+        ..state::view(container, *status, owner)
+    });
+    let views: Vec<_> = views.collect();
     print(&match (quiet, format) {
         (true, _) => output::list_quiet(&views),
         (false, Output::Json) => output::list_json(&views),
+        (false, Output::Table) if all_details => crate::cli::details::list_table(&views),
         (false, Output::Table) => output::list_table(&views),
     })?;
     Ok(ExitCode::SUCCESS)

@@ -5,6 +5,7 @@ mod check;
 mod checkpoint;
 pub(crate) mod create;
 pub(crate) mod delete;
+mod details;
 mod events;
 mod exec;
 mod features;
@@ -37,8 +38,12 @@ pub(crate) fn dispatch(globals: &Globals, command: Command) -> Result<ExitCode> 
         Command::Exec(exec) => exec::exec(globals, &exec),
         Command::Kill { which, signal, all } => start::kill(globals, &which, signal, all),
         Command::Delete { which, force } => delete::delete(globals, &which, force),
-        Command::State { id } => state::state(globals, &id),
-        Command::List { format, quiet } => list::list(globals, format, quiet),
+        Command::State { id, format, all_details } => {
+            state::state(globals, &id, format, all_details)
+        }
+        Command::List { format, quiet, all_details } => {
+            list::list(globals, format, quiet, all_details)
+        }
         Command::Ps { id, format, args } => ps::ps(globals, &id, format, &args),
         Command::Mounts { id, change, file } => mounts::mounts(globals, &id, change, &file),
         Command::Pause { id } => pause::pause(globals, &id),

@@ -1,17 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `state`.
 
-use super::{load, print};
+use super::{details, load, print};
 use crate::ExitCode;
-use crate::cli::args::Globals;
+use crate::cli::args::{Globals, Output};
 use crate::cli::output::{self, StateView};
 use crate::error::Result;
 use crate::state::{Container, Status};
 
-pub(crate) fn state(globals: &Globals, id: &str) -> Result<ExitCode> {
+pub(crate) fn state(
+    globals: &Globals,
+    id: &str,
+    format: Output,
+    all_details: bool,
+) -> Result<ExitCode> {
     let container = load(globals, id)?;
     let status = container.status()?;
-    print(&output::state(&view(&container, status, "")))?;
+    let details = all_details.then(|| details::of(&container, status));
+    let view = StateView { details: details.as_ref(), ..view(&container, status, "") };
+    print(&match (format, all_details) {
+        (Output::Json, _) => output::state(&view),
+        (Output::Table, true) => crate::cli::details::list_table(&[view]),
+        (Output::Table, false) => output::list_table(&[view]),
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -27,5 +38,6 @@ pub(super) fn view<'a>(container: &'a Container, status: Status, owner: &'a str)
         created: &facts.created,
         annotations: &facts.annotations,
         owner,
+        details: None,
     }
 }
