@@ -111,6 +111,8 @@ fn run() -> Result<ExitCode, Refusal> {
     timings::step(Step::CommandLine);
     let status = if matches!(command, Command::Exec(_)) { EXEC_FAILED } else { 1 };
     crate::commands::dispatch(&globals, command).map_err(|error| {
+        // Some calls say EAGAIN when a signal is waiting (BPF_PROG_LOAD).
+        let error = interrupt::check().err().unwrap_or(error);
         let interrupted = (error.kind() == Kind::Interrupted).then(interrupt::status).flatten();
         Refusal { status: interrupted.unwrap_or(status), ..error.into() }
     })
