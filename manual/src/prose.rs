@@ -19,6 +19,7 @@ pub(crate) const PAGES: &[(&str, &str)] = pages![
     "events",
     "exec",
     "features",
+    "gc",
     "kill",
     "list",
     "mounts",

@@ -115,7 +115,9 @@ fn walk(value: &Value, pointer: &str, pattern: &str, found: &mut Vec<Unknown>) {
                     walk(member, &below(name), &format!("{pattern}/{name}"), found);
                     continue;
                 }
-                let meant = names.iter().find(|known| known.eq_ignore_ascii_case(name)).copied();
+                // The specification's spelling is the one in lower case; Go's is known beside it.
+                let alike = names.iter().filter(|known| known.eq_ignore_ascii_case(name));
+                let meant = alike.max().copied();
                 let is_foreign = pattern.is_empty() && FOREIGN.contains(&name.as_str());
                 found.push(Unknown { pointer: below(name), meant, is_foreign });
             }
@@ -170,7 +172,7 @@ mod tests {
             "annotations": {"any": "thing"},
             "mounts": [{"destination": "/a"}, {"dest": "/b"}],
             "linux": {"sysctl": {"a.b": "1"}, "netDevices": {"eth0": {"nam": "x"}},
-                      "resources": {"unified": {"x": "y"}, "memory": {"Limit": 1}}}});
+                      "resources": {"unified": {"x": "y"}, "memory": {"lImit": 1}}}});
         let pointers: Vec<_> = unknown(&config)
             .into_iter()
             .map(|found| (found.pointer, found.meant, found.is_foreign))
@@ -180,7 +182,7 @@ mod tests {
             ("/hostName", Some("hostname"), false),
             ("/mounts/1/dest", None, false),
             ("/linux/netDevices/eth0/nam", None, false),
-            ("/linux/resources/memory/Limit", Some("limit"), false),
+            ("/linux/resources/memory/lImit", Some("limit"), false),
         ]
         .map(|(pointer, meant, foreign)| (pointer.to_owned(), meant, foreign));
         wanted.sort();

@@ -370,7 +370,7 @@ mod tests {
                     ("network-lock", _) => "skip".to_owned(),
                     ("manage-cgroups-mode", _) => "full".to_owned(),
                     ("page-server", _) => "host:7".to_owned(),
-                    ("interval", _) => "7s".to_owned(),
+                    ("interval" | "older-than", _) => "7s".to_owned(),
                     _ => "7".to_owned(),
                 };
                 let with = debug(&format!("{} --{} {value} {args}", spec.name, flag.name));
