@@ -12,9 +12,6 @@ packages() {
     test)  echo containerd jq procps util-linux bsdutils debootstrap python3 strace gcc libseccomp-dev iproute2 uidmap git squashfs-tools e2fsprogs fuse-overlayfs ;;
     deb)   echo debhelper dpkg-dev ;;
     packaging) echo lintian man-db zsh fish ;;
-    test)  echo containerd jq procps util-linux bsdutils debootstrap python3 strace gcc libseccomp-dev iproute2 uidmap git ;;
-    test)  echo containerd jq procps util-linux bsdutils debootstrap python3 libseccomp-dev iproute2 uidmap git strace ;;
-    test)  echo containerd jq procps util-linux bsdutils debootstrap python3 strace gcc squashfs-tools e2fsprogs libseccomp-dev iproute2 uidmap git ;;
     pods)  echo containerd containernetworking-plugins python3-grpcio iptables podman conmon buildah slirp4netns \
                 fuse-overlayfs uidmap catatonit busybox-static jq procps iproute2 util-linux bsdutils ;;
     docker) echo docker.io docker-registry iptables busybox-static jq iproute2 util-linux bsdutils ;;
