@@ -114,14 +114,7 @@ impl Command {
                 all: values.bool("all")?,
             },
             "delete" => Self::Delete { which: which(values, args)?, force: values.bool("force")? },
-            "state" => Self::State {
-                id: id()?,
-                format: match values.is_set("format") {
-                    true => output(values)?,
-                    false => Output::Json,
-                },
-                all_details: values.bool("all-details")?,
-            },
+            "state" => state(id()?, values)?,
             "list" => Self::List {
                 format: output(values)?,
                 quiet: values.bool("quiet")?,
@@ -136,11 +129,7 @@ impl Command {
             "spec" => {
                 Self::Spec { bundle: values.path("bundle"), rootless: values.bool("rootless")? }
             }
-            "timings" => Self::Timings(Timings {
-                file: args.first().map(PathBuf::from).unwrap_or_default(),
-                svg: values.bool("svg")?,
-                out: args.get(1).map(PathBuf::from),
-            }),
+            "timings" => timings(args, values)?,
             "features" => Self::Features,
             "gc" => Self::Gc(Gc {
                 force: values.bool("force")?,
@@ -162,6 +151,19 @@ impl Command {
             other => bail!("No help topic for '{other}'"),
         })
     }
+}
+
+fn state(id: String, values: &Values) -> Result<Command> {
+    let format = if values.is_set("format") { output(values)? } else { Output::Json };
+    Ok(Command::State { id, format, all_details: values.bool("all-details")? })
+}
+
+fn timings(args: &[String], values: &Values) -> Result<Command> {
+    Ok(Command::Timings(Timings {
+        file: args.first().map(PathBuf::from).unwrap_or_default(),
+        svg: values.bool("svg")?,
+        out: args.get(1).map(PathBuf::from),
+    }))
 }
 
 fn mounts(args: &[String]) -> Result<Command> {
