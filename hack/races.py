@@ -35,7 +35,7 @@ EXISTS = [r"container with given ID already exists"]
 LIVES = [r"cannot delete container \S+ that is not stopped: (creating|created|running|paused)"]
 KILLED = [
     r"container init ended before it executed the program: signal: SIGKILL",
-    r".*: EPIPE: broken pipe", r".*ECHILD.*", r".*(EBUSY|EAGAIN).*cgroup.*",
+    r".*: EPIPE: broken pipe", r".*ECHILD.*", r".*cgroup.*: (EBUSY|EAGAIN): .*",
     r"the pid namespace has no init any more.*", r"clone3: ENOMEM: .*", r".*join.*: (EINVAL|EPERM|ENOMEM): .*",
 ]
 PAUSE = [r"container not running", r"container not paused", r"cannot exec in a paused container.*", r"pause: freeze cgroup .*"]
