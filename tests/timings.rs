@@ -85,7 +85,13 @@ fn each_command_of_a_container_s_life_leaves_its_trace() {
     run(&["delete", "--force", bundle.id()]).ok();
     let deleted = ["container loaded", "processes killed", "cgroup removed", "state", "poststop"];
     has(&steps(&trace(&bundle.dir.join("delete.json")), "parent"), &deleted);
+}
 
+#[test]
+fn a_run_is_shown_as_text_and_as_a_picture() {
+    if !can_run() {
+        return;
+    }
     let seccomp = json!({"defaultAction": "SCMP_ACT_ALLOW"});
     let bundle = Bundle::new("true").patch("/linux/seccomp", seccomp);
     bundle.write();
