@@ -121,7 +121,7 @@ mod tests {
             sigaction::not_in_a_clone();
             catch()?;
             let held = Held::if_caught()?.expect("they are caught");
-            raise(Signal::SIGHUP)?;
+            raise(Signal::SIGTERM)?;
             check()?;
             let mask = held.mask();
             let waited = nix::poll::ppoll(&mut [], None, Some(mask));

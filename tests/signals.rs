@@ -5,7 +5,7 @@
 mod common;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -30,8 +30,13 @@ fn can_run() -> bool {
     is_root() && is_creel()
 }
 
+/// What is ignored stays ignored, and below nohup or a shell's `&` some of them are.
 fn begin(bundle: &Bundle, args: &[&str]) -> Child {
-    let mut command = bundle.command(args);
+    let inner = bundle.command(args);
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP,INT,TERM").arg(inner.get_program()).args(inner.get_args());
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.current_dir(inner.get_current_dir().unwrap_or(Path::new(".")));
     let errors = fs::File::create(bundle.dir.join("errors")).unwrap();
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
     command.spawn().unwrap()

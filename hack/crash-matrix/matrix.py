@@ -516,6 +516,9 @@ def main():
     site = Site(str(Path(runtime).resolve()), ["--systemd-cgroup"] if args.systemd_cgroup else [])
     rows, names, began = {}, syscall_names(), time.monotonic()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    for ignored in (signal.SIGINT, signal.SIGHUP):  # by nohup, or by a shell for its `&`; a command would keep to it
+        if signal.getsignal(ignored) == signal.SIG_IGN:
+            signal.signal(ignored, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     try:
         for command in commands(site):
