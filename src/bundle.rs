@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The bundle: a directory with config.json and, usually, the root filesystem.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -14,7 +15,9 @@ use crate::oci;
 #[derive(Debug)]
 pub(crate) struct Bundle {
     pub dir: PathBuf,
-    pub config: String,
+    config: String,
+    /// `config` with what it has twice, in two spellings, put together.
+    merged: OnceCell<String>,
 }
 
 impl Bundle {
@@ -40,12 +43,30 @@ impl Bundle {
             }
             Err(error) => return Err(error).context(|| format!("read {path:?}")),
         };
-        Ok(Self { dir, config: text })
+        Ok(Self::of(dir, text))
+    }
+
+    /// A bundle whose config.json is at hand.
+    pub(crate) fn of(dir: PathBuf, config: String) -> Self {
+        Self { dir, config, merged: OnceCell::new() }
+    }
+
+    /// The config's text: as it was found, or as `spec` had to mend it.
+    pub(crate) fn config(&self) -> &str {
+        self.merged.get().unwrap_or(&self.config)
     }
 
     /// The config, typed.
     pub(crate) fn spec(&self) -> Result<oci::Spec<'_>> {
-        oci::parse(&self.config).context(|| "config.json")
+        let error = match oci::parse(self.config()) {
+            Ok(spec) => return Ok(spec),
+            Err(error) => error,
+        };
+        match oci::merged(&self.config, &error) {
+            Some(text) => oci::parse(self.merged.get_or_init(|| text)),
+            None => Err(error),
+        }
+        .context(|| "config.json")
     }
 }
 

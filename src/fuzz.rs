@@ -42,7 +42,7 @@ pub fn config(text: &str) {
     if let Some(root) = &mut spec.root {
         root.path = "/".to_owned().into();
     }
-    let bundle = Bundle { dir: PathBuf::from("/"), config: String::new() };
+    let bundle = Bundle::of(PathBuf::from("/"), String::new());
     let request = Request {
         id: "fuzz",
         no_pivot: false,

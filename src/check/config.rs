@@ -38,7 +38,7 @@ pub(super) fn look(dir: &Path, globals: &Globals) -> Vec<Finding> {
 }
 
 fn look_at(mut bundle: Bundle, globals: &Globals) -> Vec<Finding> {
-    let Ok(original) = serde_json::from_str::<Value>(&bundle.config) else {
+    let Ok(original) = serde_json::from_str::<Value>(bundle.config()) else {
         let error = bundle.spec().err().map_or_else(String::new, |error| error.to_string());
         return vec![Finding::new(Level::Error, "", error)];
     };
@@ -48,7 +48,7 @@ fn look_at(mut bundle: Bundle, globals: &Globals) -> Vec<Finding> {
     while looked.found.len() < MOST {
         let value = looked.reduced.value();
         if !looked.reduced.is_whole() {
-            bundle.config = value.to_string();
+            bundle = Bundle::of(bundle.dir, value.to_string());
         }
         let (outcome, warnings) = log::collect(|| plan(&bundle, globals));
         looked.warn(warnings);

@@ -80,7 +80,7 @@ pub(crate) fn create(globals: &Globals, create: &args::Create) -> Result<ExitCod
     seal::ensure()?;
     let bundle = open_bundle(create)?;
     let plan = plan(globals, create, &bundle, |_| console_socket(create), true)?;
-    let (created, _) = create::create(planned(plan), &globals.root, &bundle.config, None)?;
+    let (created, _) = create::create(planned(plan), &globals.root, bundle.config(), None)?;
     hand_out(create, &created)?;
     created.keep()?;
     Ok(ExitCode::SUCCESS)
@@ -114,7 +114,7 @@ pub(crate) fn run(globals: &Globals, run: &args::Run) -> Result<ExitCode> {
 
 fn detached(globals: &Globals, run: &args::Run, bundle: &Bundle) -> Result<ExitCode> {
     let plan = plan(globals, &run.create, bundle, |_| console_socket(&run.create), false)?;
-    let (created, mut plan) = create::create(planned(plan), &globals.root, &bundle.config, None)?;
+    let (created, mut plan) = create::create(planned(plan), &globals.root, bundle.config(), None)?;
     go(run, &created, &plan)?;
     let notify = plan.notify.take();
     let (container, init, _) = created.keep()?;
@@ -150,7 +150,7 @@ fn in_foreground(globals: &Globals, run: &args::Run, bundle: &Bundle) -> Result<
         |process: &oci::Process<'_>| foreground_console(&run.create, process, &mut foreground);
     let plan = plan(globals, &run.create, bundle, console, false)?;
     let (created, mut plan) =
-        create::create(planned(plan), &globals.root, &bundle.config, Some(foreground.signals()))?;
+        create::create(planned(plan), &globals.root, bundle.config(), Some(foreground.signals()))?;
     go(run, &created, &plan)?;
     let (container, init, _) = created.keep()?;
     let status = foreground.run(init.pid, init.pidfd(), plan.notify.take());

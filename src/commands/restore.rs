@@ -71,7 +71,7 @@ fn run(
     plan: Plan,
     signals: Option<&Signals>,
 ) -> Result<(Restored, Plan)> {
-    let (restored, plan) = criu::restore(plan, &globals.root, &bundle.config, restore, signals)
+    let (restored, plan) = criu::restore(plan, &globals.root, bundle.config(), restore, signals)
         .context(|| "restore")?;
     if let Some(path) = &restore.create.pid_file {
         pidfiles::write(path, restored.init.pid)?;

@@ -18,7 +18,7 @@ use serde::{Deserialize, Deserializer};
 
 pub(crate) use linux::*;
 pub(crate) use locate::{parse, parse_list};
-pub(crate) use names::spelled;
+pub(crate) use names::{merged, spelled};
 pub(crate) use process::*;
 pub(crate) use resources::*;
 pub(crate) use text::Str;

@@ -5,6 +5,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::error::Error;
+
 use super::{
     BlockIo, Cpu, DeviceRule, HugepageLimit, InterfacePriority, Memory, Network, Pids, Resources,
     ThrottleDevice, WeightDevice,
@@ -21,6 +23,18 @@ pub(crate) fn spelled(text: &str) -> Option<String> {
 pub(super) fn spell_resources(resources: &mut Value) -> bool {
     let pattern = serde_json::to_value(all()).expect("plain data");
     spell(resources, &pattern)
+}
+
+/// A config.json that was refused because `linux.resources` has a name twice, in both spellings: put
+/// together, as Go's decoder fills one structure from both. None where that is not what was wrong.
+pub(crate) fn merged(config: &str, refusal: &Error) -> Option<String> {
+    let refusal = refusal.to_string();
+    if !refusal.starts_with("linux.resources") || !refusal.contains("duplicate field") {
+        return None;
+    }
+    let mut value: Value = serde_json::from_str(config).ok()?;
+    let changed = spell_resources(value.pointer_mut("/linux/resources")?);
+    changed.then(|| value.to_string())
 }
 
 /// One of each.
@@ -74,10 +88,24 @@ fn spell_object(object: &mut Map<String, Value>, names: &Map<String, Value>) -> 
             key.clone_from(name);
             changed |= spell(&mut item, pattern);
         }
-        // Of two spellings one counts; which, nobody should rely on.
-        object.insert(key, item);
+        match object.get_mut(&key) {
+            Some(other) => lay_over(other, item),
+            None => drop(object.insert(key, item)),
+        }
     }
     changed
+}
+
+/// Of two values for one name the specification's spelling counts, since it comes later in the alphabet.
+fn lay_over(value: &mut Value, other: Value) {
+    match (value, other) {
+        (Value::Object(members), Value::Object(others)) => {
+            for (key, item) in others {
+                lay_over(members.entry(key).or_insert(Value::Null), item);
+            }
+        }
+        (value, other) => *value = other,
+    }
 }
 
 #[cfg(test)]
@@ -120,6 +148,29 @@ mod tests {
         let got: Resources<'_> = super::super::parse(&text).unwrap();
         assert_eq!(serde_json::to_value(got).unwrap(), plain);
         assert!(text.contains("ThrottleReadIOPSDevice") && text.contains("\"CPU\""), "{text}");
+    }
+
+    /// What runc's suite makes of `CPU` in a config that has `cpu` already.
+    #[test]
+    fn both_spellings_of_a_name_are_put_together() {
+        let text = r#"{"hostname": "h", "linux": {"resources": {"CPU": {"Cpus": "0", "Shares": 1},
+            "cpu": {"shares": 7, "quota": 5000}, "pids": {"limit": 3}}}}"#;
+        let refusal = super::super::parse::<super::super::Spec<'_>>(text).unwrap_err();
+        let text = merged(text, &refusal).unwrap();
+        let spec: super::super::Spec<'_> = super::super::parse(&text).unwrap();
+        assert_eq!(&*spec.hostname, "h");
+        let resources = spec.linux.unwrap().resources.unwrap();
+        let cpu = resources.cpu.unwrap();
+        assert_eq!((&*cpu.cpus, cpu.shares, cpu.quota), ("0", Some(7), Some(5000)));
+        assert_eq!(resources.pids.unwrap().limit, Some(3));
+
+        for text in [
+            r#"{"linux": {"resources": {"cpu": {}, "cpu": 5}}}"#,
+            r#"{"hostname": "a", "hostname": "b"}"#,
+        ] {
+            let refusal = super::super::parse::<super::super::Spec<'_>>(text).unwrap_err();
+            assert_eq!(merged(text, &refusal), None, "{refusal}");
+        }
     }
 
     #[test]
