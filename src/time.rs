@@ -96,4 +96,40 @@ mod tests {
         assert_eq!(at(120_000_000), "1970-01-01T00:00:00.12Z");
         assert_eq!(at(1), "1970-01-01T00:00:00.000000001Z");
     }
+
+    fn is_leap(year: u64) -> bool {
+        year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400)
+    }
+
+    /// Days before that month of that year, one year and one month after the other.
+    fn days_before(year: u64, month: usize) -> u64 {
+        let lengths =
+            [31, if is_leap(year) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+        let years: u64 = (1970..year).map(|year| if is_leap(year) { 366 } else { 365 }).sum();
+        years + lengths[..month - 1].iter().sum::<u64>()
+    }
+
+    proptest::proptest! {
+        /// To the end of the year 9999: the text reads back, and texts are in the order of the times.
+        #[test]
+        fn times_read_back(secs in 0..253_402_300_800_u64, nanos in 0..1_000_000_000_u32, later in 1..100_000_u64) {
+            let time = Time { secs, nanos };
+            let text = time.rfc3339_nano();
+            proptest::prop_assert!(text.ends_with('Z') && &text[10..11] == "T");
+            let at = |from: usize, to: usize| text[from..to].parse::<u64>().unwrap();
+            let month = usize::try_from(at(5, 7)).unwrap();
+            let days = days_before(at(0, 4), month) + at(8, 10) - 1;
+            proptest::prop_assert_eq!(days * 86_400 + at(11, 13) * 3600 + at(14, 16) * 60 + at(17, 19), secs);
+            let fraction = text[19..text.len() - 1].trim_start_matches('.');
+            proptest::prop_assert_eq!(format!("{fraction:0<9}").parse(), Ok(nanos));
+            proptest::prop_assert!(!fraction.ends_with('0'));
+            proptest::prop_assert_eq!(time.rfc3339(), format!("{}Z", &text[..19]));
+            let syslog = time.syslog();
+            proptest::prop_assert!(syslog.ends_with(&text[11..19]) && syslog.len() == 15, "{}", syslog);
+            if secs + later < 253_402_300_800 {
+                let later = Time { secs: secs + later, nanos };
+                proptest::prop_assert!(later.rfc3339() > time.rfc3339());
+            }
+        }
+    }
 }

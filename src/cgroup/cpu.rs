@@ -184,6 +184,8 @@ fn set<T: Default + PartialEq>(value: Option<T>) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -310,5 +312,88 @@ mod tests {
         unified.push("unified", "cpu.max", "1 2 3");
         let error = systemd(&unified.list, 0).unwrap_err().to_string();
         assert_eq!(error, "cpu.max: \"1 2 3\" is not a quota and a period");
+    }
+
+    /// Every one that the kernel takes: the ends, the default, and never down.
+    #[test]
+    fn more_shares_never_weigh_less() {
+        let mut below = 1;
+        for shares in 2..=262_144 {
+            let weight = weight(shares);
+            assert!((below..=10_000).contains(&weight), "{shares}: {weight}");
+            below = weight;
+        }
+        assert_eq!([2, 1024, 262_144].map(weight), [1, 100, 10_000]);
+    }
+
+    fn v2_max(quota: i64, period: u64) -> Writes {
+        v2(&Cpu { quota: Some(quota), period: Some(period), ..Cpu::default() })
+    }
+
+    proptest! {
+        /// Two words that the kernel reads: a quota above zero or `max`, and a period that is not zero.
+        #[test]
+        fn cpu_max_reads_back(quota in prop_oneof![-2..3_i64, any::<i64>()],
+                              period in prop_oneof![0..2_u64, any::<u64>()]) {
+            let w = v2_max(quota, period);
+            if (quota, period) == (0, 0) {
+                prop_assert!(w.is_empty());
+                return Ok(());
+            }
+            let text = systemd::last(&w.list, "cpu.max").unwrap();
+            let (left, right) = text.split_once(' ').unwrap();
+            prop_assert_eq!(left.parse().ok(), Some(quota).filter(|q| *q > 0), "{}", text);
+            prop_assert!(quota > 0 || left == "max", "{}", text);
+            let want = if period == 0 { DEFAULT_PERIOD } else { period };
+            prop_assert_eq!(right.parse(), Ok(want));
+        }
+
+        /// Upwards to a hundredth of a CPU, by less than one; in the order of what was asked for.
+        #[test]
+        fn per_second_is_the_next_hundredth(quota in 1..1_u64 << 40, more in 0..1_u64 << 20,
+                                            period in 1000..=1_000_000_u64) {
+            let is = per_second(quota, Some(period));
+            prop_assert!(is >= 10_000 && is.is_multiple_of(10_000));
+            let exact = u128::from(quota) * 1_000_000 / u128::from(period);
+            let over = u128::from(is).checked_sub(exact);
+            prop_assert!(over.is_some_and(|over| over < 10_000), "{} of {}: {}", quota, period, is);
+            prop_assert!(per_second(quota + more, Some(period)) >= is);
+        }
+
+        /// The file has what systemd would write, so nothing is left to round the second time.
+        #[test]
+        fn rounding_is_done_once(quota in 1..1_i64 << 40, period in 1000..=1_000_000_u64) {
+            let mut w = v2_max(quota, period);
+            let before = systemd(&w.list, 257).unwrap();
+            round(&mut w.list).unwrap();
+            let once = w.clone();
+            let text = systemd::last(&once.list, "cpu.max").unwrap();
+            let (left, _) = text.split_once(' ').unwrap();
+            let rounded: i64 = left.parse().unwrap();
+            let step = i64::try_from(period / 100).unwrap() + 1;
+            prop_assert!((quota..=quota + step).contains(&rounded), "{}: {}", quota, text);
+            prop_assert_eq!(systemd(&once.list, 257).unwrap(), before);
+            round(&mut w.list).unwrap();
+            prop_assert_eq!(w, once);
+        }
+
+        /// No number is too large to be told; a limit never becomes a smaller one.
+        #[test]
+        fn any_bandwidth_is_told(quota in any::<i64>(), period in any::<u64>()) {
+            for mut w in [v2_max(quota, period), v1(&Cpu {
+                quota: Some(quota), period: Some(period), ..Cpu::default()
+            }).unwrap()] {
+                let list = systemd(&w.list, 257).unwrap();
+                let told = list.iter().find(|(name, _)| name == "CPUQuotaPerSecUSec");
+                let told = told.map(|(_, value)| u64::try_from(value).unwrap());
+                let want = match quota {
+                    0 if period == 0 => None,
+                    ..=0 => Some(NO_LIMIT),
+                    _ => Some(per_second(quota.unsigned_abs(), Some(period))),
+                };
+                prop_assert_eq!(told, want);
+                round(&mut w.list).unwrap();
+            }
+        }
     }
 }

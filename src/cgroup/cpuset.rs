@@ -105,4 +105,17 @@ mod tests {
         let error = systemd(&w.list).unwrap_err().to_string();
         assert_eq!(error, "cpuset.cpus: \"x\" is not a number");
     }
+
+    proptest::proptest! {
+        /// The bits are the numbers of the text.
+        #[test]
+        fn bytes_have_the_cpus(cpus in proptest::collection::btree_set(0..300_usize, 1..20)) {
+            let text = cpus.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+            let bytes = bytes(&Mask::parse(&text).unwrap().unwrap());
+            proptest::prop_assert_ne!(bytes.last(), Some(&0));
+            let has = |cpu: &usize| bytes.get(cpu / 8).is_some_and(|byte| byte >> (cpu % 8) & 1 == 1);
+            let back: std::collections::BTreeSet<_> = (0..bytes.len() * 8).filter(has).collect();
+            proptest::prop_assert_eq!(back, cpus);
+        }
+    }
 }

@@ -56,4 +56,21 @@ mod tests {
             );
         }
     }
+
+    proptest::proptest! {
+        /// A text is refused, or is whole between two dots of the file's name.
+        #[test]
+        fn a_name_is_a_file_of_the_directory(size in "[0-9]{1,4}[KMG]B|[./A-Z0-9]{0,6}|\\PC{0,5}", limit in 0..u64::MAX) {
+            let limits = [HugepageLimit { page_size: size.as_str().into(), limit }];
+            let fine = !size.is_empty() && size.chars().all(|c| c.is_ascii_alphanumeric());
+            for (outcome, suffix) in [(v1(&limits), "limit_in_bytes"), (v2(&limits), "max")] {
+                proptest::prop_assert_eq!(outcome.is_ok(), fine, "{:?}", size);
+                let Ok(w) = outcome else { continue };
+                let (used, reserved) = (format!("hugetlb.{size}.{suffix}"), format!("hugetlb.{size}.rsvd.{suffix}"));
+                let limit = limit.to_string();
+                proptest::prop_assert_eq!(w.pairs(), [(&*used, &*limit), (&*reserved, &*limit)]);
+                proptest::prop_assert!(w.list.iter().all(|w| w.controller() == "hugetlb"));
+            }
+        }
+    }
 }

@@ -172,4 +172,29 @@ mod tests {
         device.push("unified", "io.weight", "8:0 70");
         assert!(shown(&device).is_empty());
     }
+
+    /// Every one that the kernel takes; what it does not take stays out of its range, to be refused.
+    #[test]
+    fn more_weight_is_never_less() {
+        let mut below = 1;
+        for weight in 10..=1000 {
+            let io = io_weight(weight);
+            assert!((below..=10_000).contains(&io), "{weight}: {io}");
+            below = io;
+        }
+        assert_eq!([10, 1000].map(io_weight), [1, 10_000]);
+        assert!((1001..=u16::MAX).all(|weight| io_weight(weight) > 10_000));
+    }
+
+    proptest::proptest! {
+        /// A rate of v2 is a number above zero or `max`, and what removes the line is of the same device.
+        #[test]
+        fn a_rate_is_for_its_device(major in 0..4096_i64, minor in 0..1_i64 << 20, rate in 0..4_u64) {
+            let device = ThrottleDevice { major, minor, rate };
+            let w = v2(&BlockIo { throttle_read_iops_device: vec![device], ..BlockIo::default() });
+            let shown = if rate == 0 { "max".to_owned() } else { rate.to_string() };
+            proptest::prop_assert_eq!(&w.list[0].value, &format!("{major}:{minor} riops={shown}"));
+            proptest::prop_assert_eq!(w.list[0].clear.clone(), Some(format!("{major}:{minor} riops=max")));
+        }
+    }
 }

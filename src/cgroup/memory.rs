@@ -100,6 +100,7 @@ fn swap_max(limit: Option<i64>, swap: Option<i64>) -> Result<Option<i64>> {
     Ok(match (limit, swap) {
         (Some(-1), None) | (_, Some(-1)) => Some(-1),
         (_, None) => None,
+        (_, Some(..0)) => bail!("{SWAP}: invalid memory value: {}", swap.unwrap_or_default()),
         (Some(-1), Some(swap)) => Some(swap),
         (None, Some(_)) => bail!("{SWAP}: unable to set swap limit without memory limit"),
         (Some(limit), Some(_)) if limit < 0 => bail!("{LIMIT}: invalid memory value: {limit}"),
@@ -127,6 +128,8 @@ fn value(bytes: Option<i64>) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn memory(limit: i64, swap: i64) -> Memory {
@@ -245,5 +248,67 @@ mod tests {
         assert_eq!(policy("0", 257).as_deref(), Some("OOMPolicy=\"continue\""));
         assert_eq!(policy("1", 252), None);
         assert_eq!(policy("2", 257), None);
+    }
+
+    /// Found by the property below: it went to the kernel as it was, and where there is no file for swap
+    /// it was passed over.
+    #[test]
+    fn v2_no_swap_below_zero_but_minus_one() {
+        for limit in [-1, 0, 100] {
+            assert_eq!(
+                v2(&memory(limit, -5)).unwrap_err().to_string(),
+                "linux.resources.memory.swap: invalid memory value: -5"
+            );
+        }
+    }
+
+    fn number() -> impl Strategy<Value = i64> {
+        prop_oneof![-2..3_i64, any::<i64>(), 0..1_i64 << 50]
+    }
+
+    proptest! {
+        /// Never below zero, never more than memory and swap together; -1 is no limit, 0 is unset.
+        #[test]
+        fn v2_swap_is_what_is_beside_memory(limit in number(), swap in number()) {
+            let Ok(w) = v2(&memory(limit, swap)) else {
+                let fine = matches!((limit, swap), (_, -1) | (-1.., 0))
+                    || (limit == -1 && swap > 0)
+                    || (limit > 0 && swap >= limit);
+                prop_assert!(!fine);
+                return Ok(());
+            };
+            let of = |file: &str| systemd::last(&w.list, file).map(str::to_owned);
+            let want = match (limit, swap) {
+                (_, -1) | (-1, 0) => Some("max".to_owned()),
+                (_, 0) => None,
+                (-1, swap) => Some(swap.to_string()),
+                (limit, swap) => Some((swap - limit).to_string()),
+            };
+            prop_assert!(want.as_ref().is_none_or(|w| !w.starts_with('-')), "{:?}", want);
+            prop_assert_eq!(of("memory.swap.max"), want);
+            let want = match limit {
+                -1 => Some("max".to_owned()),
+                0 => None,
+                limit => Some(limit.to_string()),
+            };
+            prop_assert_eq!(of("memory.max"), want);
+            // Room for it must be there, or be made, before memory is limited: swap comes first.
+            let first = w.list.first().map(|w| &*w.file);
+            prop_assert!(w.list.len() < 2 || first == Some("memory.swap.max"));
+        }
+
+        /// v1 counts as config.json does; and systemd is told what the files say.
+        #[test]
+        fn v1_is_as_it_is(limit in number(), swap in number()) {
+            let w = v1(&memory(limit, swap)).unwrap();
+            let number = |text: &str| text.parse::<i64>().unwrap();
+            let of = |file: &str| systemd::last(&w.list, file).map(number);
+            prop_assert_eq!(of("memory.limit_in_bytes"), value(Some(limit)));
+            let want = if limit == -1 && swap == 0 { Some(-1) } else { value(Some(swap)) };
+            prop_assert_eq!(of("memory.memsw.limit_in_bytes"), want);
+            let limit = value(Some(limit)).map(|n| u64::try_from(n).unwrap_or(systemd::NO_LIMIT));
+            let want: Vec<_> = limit.into_iter().map(|n| systemd::property("MemoryLimit", n)).collect();
+            prop_assert_eq!(systemd(&w.list).unwrap(), want);
+        }
     }
 }

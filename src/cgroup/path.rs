@@ -93,4 +93,41 @@ mod tests {
         assert_eq!(relative("/", "/x"), Some("x"));
         assert_eq!(relative("/a", "/a"), Some(""));
     }
+
+    const ANY: &str = "[a/.]{0,12}|(/?(\\.\\.|\\.|[a-z]{1,3}|))*/?|\\PC*";
+
+    fn is_plain(path: &str) -> bool {
+        path.is_empty() || path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+    }
+
+    proptest::proptest! {
+        /// No dots and no empty parts are left, and so nothing to clean; it is below where it begins.
+        #[test]
+        fn cleaned_once_is_clean(path in ANY) {
+            let once = clean(&path);
+            proptest::prop_assert!(is_plain(&once), "{:?}", once);
+            proptest::prop_assert_eq!(&clean(&once), &once);
+            let whole = join("/top", &once);
+            proptest::prop_assert_eq!(relative("/top", &whole), Some(&*once));
+            let (Inner::Absolute(inner) | Inner::Relative(inner)) = Inner::plan(&path, "c1");
+            proptest::prop_assert_eq!(inner, if path.is_empty() { "c1" } else { &once });
+        }
+
+        /// What the kernel would make of it is the same place, or it is refused.
+        #[test]
+        fn inside_is_where_the_words_lead(path in ANY) {
+            // As one walks: None once it was above.
+            let mut place = Some(Vec::new());
+            for part in path.split('/').filter(|part| !matches!(*part, "" | ".")) {
+                let Some(walked) = &mut place else { break };
+                match part {
+                    ".." if walked.pop().is_none() => place = None,
+                    ".." => {}
+                    part => walked.push(part),
+                }
+            }
+            let want = place.map(|walked| join("/base", &walked.join("/")));
+            proptest::prop_assert_eq!(inside("/base", &path), want);
+        }
+    }
 }

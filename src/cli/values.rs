@@ -71,30 +71,42 @@ pub(crate) fn duration(text: &str) -> Result<Duration> {
     if rest.is_empty() {
         return Err(invalid());
     }
-    let mut nanos = 0.0;
+    let mut nanos = 0_u128;
     while !rest.is_empty() {
         let (number, unit);
         (number, rest) = rest.split_at(number_end(rest));
-        let number: f64 = number.parse().map_err(|_| invalid())?;
         let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
         (unit, rest) = rest.split_at(end);
-        nanos += number
-            * match unit {
-                "ns" => 1.0,
-                "us" | "µs" | "μs" => 1e3,
-                "ms" => 1e6,
-                "s" => 1e9,
-                "m" => 60e9,
-                "h" => 3600e9,
-                "" => bail!("time: missing unit in duration {text:?}"),
-                _ => bail!("time: unknown unit {unit:?} in duration {text:?}"),
-            };
+        let (whole, fraction) = digits_of(number).ok_or_else(invalid)?;
+        let unit = match unit {
+            "ns" => 1,
+            "us" | "µs" | "μs" => 1000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            "" => bail!("time: missing unit in duration {text:?}"),
+            _ => bail!("time: unknown unit {unit:?} in duration {text:?}"),
+        };
+        nanos = nanos.saturating_add(whole * unit + fraction * unit / WHOLE);
     }
     // Go's durations are 64-bit nanoseconds.
-    if nanos >= i64::MAX as f64 {
-        return Err(invalid());
+    let nanos = i64::try_from(nanos).map_err(|_| invalid())?;
+    Ok(if is_negative { Duration::ZERO } else { Duration::from_nanos(nanos.unsigned_abs()) })
+}
+
+/// What a fraction is counted in: more digits than any unit has nanoseconds.
+const WHOLE: u128 = 10_u128.pow(18);
+
+/// A decimal number as its whole part and its fraction, exactly; None: no digit, or far too many.
+fn digits_of(number: &str) -> Option<(u128, u128)> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
     }
-    Ok(if is_negative { Duration::ZERO } else { Duration::from_nanos(nanos as u64) })
+    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let fraction = format!("{fraction:0<18.18}").parse().ok()?;
+    Some((whole.into(), fraction))
 }
 
 /// Digits, and a point and more digits.
@@ -288,7 +300,12 @@ mod tests {
         ] {
             assert_eq!(duration(text).unwrap(), Duration::from_nanos(nanos), "{text}");
         }
-        for (text, nanos) in [("1h2m3.5s", 3_723_500_000_000), ("-1s", 0), ("+1ms", 1_000_000)] {
+        for (text, nanos) in [
+            ("1h2m3.5s", 3_723_500_000_000),
+            ("-1s", 0),
+            ("+1ms", 1_000_000),
+            ("1.001s", 1_001_000_000),
+        ] {
             assert_eq!(duration(text).unwrap(), Duration::from_nanos(nanos), "{text}");
         }
         for bad in ["", "s", ".s", "x", "1.s.", "300000000h"] {
@@ -359,5 +376,46 @@ mod tests {
             refusal(of(&["a:x", "a:y"])),
             "invalid --cgroup argument(s): controller a specified multiple times"
         );
+    }
+
+    proptest::proptest! {
+        /// As Go prints one, and in each unit alone with a fraction.
+        #[test]
+        fn a_duration_reads_back(nanos in 0..i64::MAX) {
+            let want = Duration::from_nanos(nanos.unsigned_abs());
+            let (rest, hours) = (nanos % 3_600_000_000_000, nanos / 3_600_000_000_000);
+            let (rest, minutes) = (rest % 60_000_000_000, rest / 60_000_000_000);
+            let seconds = |n: i64| format!("{}.{:09}s", n / 1_000_000_000, n % 1_000_000_000);
+            for text in [
+                format!("{hours}h{minutes}m{}", seconds(rest)),
+                seconds(nanos),
+                format!("{}.{:06}ms", nanos / 1_000_000, nanos % 1_000_000),
+                format!("{}.{:03}µs", nanos / 1000, nanos % 1000),
+                format!("+{nanos}ns"),
+            ] {
+                proptest::prop_assert_eq!(duration(&text).unwrap(), want, "{}", text);
+            }
+            proptest::prop_assert_eq!(duration(&format!("-{nanos}ns")).unwrap(), Duration::ZERO);
+        }
+
+        #[test]
+        fn whole_sizes_are_exact(number in 0..1_i64 << 13, shift in 0..6_usize) {
+            let unit = ["", "k", "m", "g", "t", "p"][shift];
+            let want = number.checked_shl(u32::try_from(shift).unwrap() * 10).unwrap();
+            if want >> (shift * 10) == number {
+                proptest::prop_assert_eq!(memory_size(&format!("{number}{unit}")).unwrap(), want);
+                let text = format!("{number} {}ib", if unit.is_empty() { "k" } else { unit });
+                let want = if unit.is_empty() { number << 10 } else { want };
+                proptest::prop_assert_eq!(memory_size(&text).unwrap(), want);
+            }
+        }
+
+        #[test]
+        fn a_signal_has_one_number(number in 0..=64_i32) {
+            proptest::prop_assert_eq!(signal(&number.to_string()).unwrap(), number);
+            for (name, of) in SIGNALS.iter().filter(|row| row.1 == number) {
+                proptest::prop_assert_eq!(signal(&format!("sig{}", name.to_lowercase())).unwrap(), *of);
+            }
+        }
     }
 }

@@ -335,4 +335,17 @@ mod tests {
         assert_eq!(size("hugepages-64kB").as_deref(), Some("64KB"));
         assert_eq!(size("other"), None);
     }
+
+    proptest::proptest! {
+        /// Each power of two has a name of its own, and a number below 1024 in it, as the kernel has them.
+        #[test]
+        fn a_page_size_by_its_name(power in 0..30_u32) {
+            let kb = 1_u64 << power;
+            let name = hugepage_size(&format!("hugepages-{kb}kB")).unwrap();
+            let (number, unit) = name.split_at(name.len() - 2);
+            let number: u64 = number.parse().unwrap();
+            let unit = ["KB", "MB", "GB"].iter().position(|u| *u == unit).unwrap();
+            proptest::prop_assert!(number < 1024 && number << (unit * 10) == kb, "{}", name);
+        }
+    }
 }

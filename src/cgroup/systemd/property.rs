@@ -97,3 +97,24 @@ pub(crate) fn numbers(list: &[Write], table: &[(&str, &str)]) -> Result<Vec<Prop
 pub(crate) fn shown(list: &[Property]) -> Vec<String> {
     list.iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        /// Below zero is no limit; what is larger than systemd's numbers is one no more; nothing else changes.
+        #[test]
+        fn numbers_are_told_as_they_are(n in proptest::num::i128::ANY, small in proptest::num::i64::ANY) {
+            for n in [n, small.into()] {
+                let want = if n < 0 { NO_LIMIT } else { u64::try_from(n).unwrap_or(NO_LIMIT) };
+                proptest::prop_assert_eq!(number("f", &n.to_string()).unwrap(), want);
+            }
+        }
+
+        #[test]
+        fn other_texts_are_refused(text in "[a-z ]{0,5}|[0-9]{1,3}[a-z. ]{1,3}") {
+            proptest::prop_assert_eq!(number("f", &text).is_ok(), text == "max");
+        }
+    }
+}
