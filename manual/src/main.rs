@@ -72,7 +72,9 @@ fn command(spec: &CommandSpec, name: &'static str) -> Command {
     match spec.arity {
         Arity::Exactly(0) => command,
         Arity::AtLeast(_) => command.arg(positional(spec).num_args(1..).trailing_var_arg(true)),
-        Arity::Exactly(_) | Arity::Between(..) => command.arg(positional(spec).num_args(1..)),
+        Arity::Exactly(_) | Arity::Between(..) | Arity::OneOrWith(_) => {
+            command.arg(positional(spec).num_args(1..))
+        }
     }
 }
 

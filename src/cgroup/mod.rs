@@ -26,7 +26,7 @@ mod pids;
 mod plan;
 mod processes;
 mod rdma;
-mod stats;
+pub(crate) mod stats;
 mod systemd;
 mod unified;
 mod update;

@@ -36,6 +36,7 @@ pub(crate) enum Command {
     Resume { id: String },
     Update(Update),
     Events { id: String, interval: Duration, stats: bool },
+    Top(Top),
     Spec { bundle: Option<PathBuf>, rootless: bool },
     Timings(Timings),
     Features,
@@ -51,6 +52,16 @@ pub(crate) enum Which {
     One(String),
     /// `--regex`: every one whose id has it.
     Matching(Regex),
+}
+
+/// `events --top`.
+#[derive(Debug)]
+pub(crate) struct Top {
+    /// None: all.
+    pub ids: Vec<String>,
+    pub interval: Duration,
+    /// `--stats`: one frame.
+    pub once: bool,
 }
 
 /// `timings`.

@@ -75,24 +75,28 @@ impl Details {
 
     fn cells(&self) -> [String; 8] {
         let none = || "-".to_owned();
-        let of = |pair: Option<(u64, u64)>, show: fn(u64) -> String| match pair {
-            Some((usage, limit)) => match limited(limit) {
-                Some(limit) => format!("{} / {}", show(usage), show(limit)),
-                None => show(usage),
-            },
-            None => none(),
-        };
         let hooks: usize = self.hooks.iter().map(|(_, count)| count).sum();
         [
             self.uptime.map_or_else(none, age),
             self.cpu.map_or_else(none, |time| format!("{:.2}s", time.as_secs_f64())),
-            of(self.memory, bytes),
-            of(self.pids, |count| count.to_string()),
+            of_limit(self.memory, bytes),
+            of_limit(self.pids, |count| count.to_string()),
             self.mounts.map_or_else(none, |count| count.to_string()),
             self.seccomp.unwrap_or("-").to_owned(),
             hooks.to_string(),
             self.cgroups.first().map_or_else(none, |(_, path)| path.clone()),
         ]
+    }
+}
+
+/// `5`, `5 / 10`, `-`
+pub(super) fn of_limit(pair: Option<(u64, u64)>, show: fn(u64) -> String) -> String {
+    match pair {
+        Some((usage, limit)) => match limited(limit) {
+            Some(limit) => format!("{} / {}", show(usage), show(limit)),
+            None => show(usage),
+        },
+        None => "-".to_owned(),
     }
 }
 
@@ -109,7 +113,7 @@ fn age(time: Duration) -> String {
 
 /// `512`, `64.0M`
 #[expect(clippy::cast_precision_loss, reason = "shown with one digit of the fraction")]
-fn bytes(count: u64) -> String {
+pub(super) fn bytes(count: u64) -> String {
     let units = [(1_u64 << 40, "T"), (1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
     match units.iter().find(|(size, _)| count >= *size) {
         Some((size, unit)) => format!("{:.1}{unit}", count as f64 / *size as f64),

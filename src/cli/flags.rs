@@ -70,6 +70,8 @@ pub(crate) enum Arity {
     Exactly(usize),
     AtLeast(usize),
     Between(usize, usize),
+    /// One, but any number with this flag.
+    OneOrWith(&'static str),
 }
 
 /// One command.
@@ -218,8 +220,14 @@ pub(crate) const COMMANDS: &[CommandSpec] = &[
         flags: &[
             Flag::new(Kind::Duration, "interval", "time between two reports").default("5s"),
             flag("stats", "report once and end"),
+            flag("top", "a live table for people, of these containers or all (every 2s)"),
         ],
-        ..simple("events", "report resource usage and out-of-memory kills", ID)
+        arity: Arity::OneOrWith("top"),
+        ..simple(
+            "events",
+            "report resource usage and out-of-memory kills",
+            "<container-id>  |  --top [<container-id>...]",
+        )
     },
     CommandSpec {
         flags: EXEC,

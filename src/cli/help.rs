@@ -2,6 +2,7 @@
 //! Help and version texts, in the layout that scripts written for runc expect.
 
 use super::flags::{Arity, COMMANDS, CommandSpec, Flag, GLOBAL, HELP, VERSION};
+use super::parse::Values;
 use crate::oci;
 
 const NAME: &str = "Open Container Initiative runtime";
@@ -64,14 +65,22 @@ pub(crate) fn command(name: &str, command: &CommandSpec, root: &str) -> String {
 }
 
 /// The refusal of a wrong number of arguments; None if the number is right.
-pub(crate) fn wrong_arity(argv0: &str, command: &CommandSpec, given: usize) -> Option<String> {
+pub(crate) fn wrong_arity(
+    argv0: &str,
+    command: &CommandSpec,
+    values: &Values,
+    given: usize,
+) -> Option<String> {
     let (rule, count) = match command.arity {
         Arity::Exactly(count) if given != count => ("exactly", count),
         Arity::AtLeast(count) | Arity::Between(count, _) if given < count => {
             ("a minimum of", count)
         }
         Arity::Between(_, count) if given > count => ("a maximum of", count),
-        Arity::Exactly(_) | Arity::AtLeast(_) | Arity::Between(..) => return None,
+        Arity::OneOrWith(flag) if given != 1 && !values.is_true(flag) => ("exactly", 1),
+        Arity::Exactly(_) | Arity::AtLeast(_) | Arity::Between(..) | Arity::OneOrWith(_) => {
+            return None;
+        }
     };
     Some(format!("{argv0}: \"{}\" requires {rule} {count} argument(s)", command.name))
 }
@@ -130,7 +139,11 @@ mod tests {
 
     #[test]
     fn a_wrong_number_of_arguments_is_refused_as_runc_does() {
-        let refusal = |name, given| wrong_arity("creel", flags::command(name).unwrap(), given);
+        let with = |name, given, flags: &[String]| {
+            let spec = flags::command(name).unwrap();
+            wrong_arity("creel", spec, &Values::parse(flags, spec.flags).unwrap(), given)
+        };
+        let refusal = |name, given| with(name, given, &[]);
         assert_eq!(refusal("start", 0).unwrap(), "creel: \"start\" requires exactly 1 argument(s)");
         assert_eq!(
             refusal("exec", 0).unwrap(),
@@ -142,6 +155,11 @@ mod tests {
         );
         assert_eq!(refusal("kill", 2), None);
         assert_eq!(refusal("list", 0), None);
+        let events = "creel: \"events\" requires exactly 1 argument(s)";
+        assert_eq!(refusal("events", 0).unwrap(), events);
+        assert_eq!(with("events", 2, &["--top=false".into()]).unwrap(), events);
+        assert_eq!(with("events", 0, &["--top".into()]), None);
+        assert_eq!(with("events", 2, &["--top".into()]), None);
     }
 
     #[test]

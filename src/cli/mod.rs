@@ -15,6 +15,7 @@ mod root;
 #[cfg(test)]
 mod schema;
 pub(crate) mod spec;
+pub(crate) mod top;
 pub(crate) mod trace;
 pub(crate) mod values;
 
@@ -160,7 +161,7 @@ fn set_up(top: &Sorted, name: &str, spec: &CommandSpec, line: &Sorted) -> Result
 fn read(spec: &CommandSpec, line: &Sorted, argv0: &str, name: &str) -> Result<Command, Refusal> {
     let values = Values::parse(&line.flags, spec.flags)
         .map_err(|error| Refusal::usage(error, &help::command(name, spec, &shown_root())))?;
-    if let Some(refusal) = help::wrong_arity(argv0, spec, line.positionals.len()) {
+    if let Some(refusal) = help::wrong_arity(argv0, spec, &values, line.positionals.len()) {
         let help = help::command(name, spec, &shown_root());
         let usage = format!("Incorrect Usage.\n\n{help}");
         return Err(Refusal { usage, ..Error::text(refusal).with_kind(Kind::Usage).into() });

@@ -170,6 +170,11 @@ impl Values {
             .map(Option::unwrap_or_default)
     }
 
+    /// `bool` of a flag that `parse` has seen to be one.
+    pub(crate) fn is_true(&self, name: &str) -> bool {
+        self.bool(name).unwrap_or(false)
+    }
+
     pub(crate) fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>> {
         self.parsed(name, |text| text.parse().map_err(|_| "parse error"))
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::args::{
     Check, Checkpoint, Command, Create, Exec, Gc, Globals, Limits, MountChange, Output, Process,
-    ProcessOptions, Restore, Run, Timings, Update, Which,
+    ProcessOptions, Restore, Run, Timings, Top, Update, Which,
 };
 use super::flags::CommandSpec;
 use super::parse::Values;
@@ -125,7 +125,7 @@ impl Command {
             "pause" => Self::Pause { id: id()? },
             "resume" => Self::Resume { id: id()? },
             "update" => Self::Update(Update::read(id()?, values)?),
-            "events" => events(id()?, values)?,
+            "events" => events(args, values)?,
             "spec" => {
                 Self::Spec { bundle: values.path("bundle"), rootless: values.bool("rootless")? }
             }
@@ -184,12 +184,20 @@ fn output(values: &Values) -> Result<Output> {
     }
 }
 
-fn events(id: String, values: &Values) -> Result<Command> {
-    let interval = values.parsed("interval", duration)?.unwrap_or(Duration::from_secs(5));
+fn events(args: &[String], values: &Values) -> Result<Command> {
+    let is_top = values.bool("top")?;
+    let default = Duration::from_secs(if is_top { 2 } else { 5 });
+    let interval = values.parsed("interval", duration)?.unwrap_or(default);
+    let once = values.bool("stats")?;
     if interval.is_zero() {
         bail!("duration interval must be greater than 0");
     }
-    Ok(Command::Events { id, interval, stats: values.bool("stats")? })
+    if is_top {
+        let ids = args.iter().map(|arg| container_id(arg)).collect::<Result<_>>()?;
+        return Ok(Command::Top(Top { ids, interval, once }));
+    }
+    let id = container_id(args.first().map_or("", String::as_str))?;
+    Ok(Command::Events { id, interval, stats: once })
 }
 
 /// `--pid-file` is relative to where the command was called.

@@ -40,9 +40,7 @@ fn hooks(container: &Container) -> Vec<(&'static str, usize)> {
 
 fn look_at_init(pid: i32, start_time: u64, details: &mut Details) {
     let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
-    details.uptime = std::fs::read_to_string("/proc/uptime")
-        .ok()
-        .and_then(|text| uptime(&text, start_time, ticks_per_second()));
+    details.uptime = uptime_of(start_time);
     for kind in KINDS {
         let link = std::fs::read_link(format!("/proc/{pid}/ns/{}", kind.proc));
         let Some(inode) = link.ok().and_then(|link| inode(link.to_str()?)) else { continue };
@@ -63,6 +61,12 @@ fn look_at_init(pid: i32, start_time: u64, details: &mut Details) {
     details.lsm = read("attr/current")
         .map(|text| text.trim_end_matches(['\0', '\n']).to_owned())
         .filter(|text| !text.is_empty());
+}
+
+/// For how long a process has been there that began then.
+pub(super) fn uptime_of(start_time: u64) -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/uptime").ok()?;
+    uptime(&text, start_time, ticks_per_second())
 }
 
 fn ticks_per_second() -> u64 {

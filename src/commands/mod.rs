@@ -18,6 +18,7 @@ mod restore;
 mod start;
 mod state;
 mod timings;
+mod top;
 mod update;
 
 use std::io::Write;
@@ -50,6 +51,7 @@ pub(crate) fn dispatch(globals: &Globals, command: Command) -> Result<ExitCode> 
         Command::Resume { id } => pause::resume(globals, &id),
         Command::Update(update) => update::update(globals, &update),
         Command::Events { id, interval, stats } => events::events(globals, &id, interval, stats),
+        Command::Top(args) => top::top(globals, &args),
         Command::Spec { bundle, rootless } => {
             crate::cli::spec::write(bundle.as_deref(), rootless).map(|()| ExitCode::SUCCESS)
         }
