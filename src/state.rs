@@ -175,6 +175,39 @@ pub(crate) fn orphaned_config(root: &Path, id: &str) -> Option<String> {
     std::fs::read_to_string(root.join(id).join(CONFIG)).ok()
 }
 
+/// What is in the place of a container's directory where no state.json can be loaded.
+#[derive(Debug)]
+pub(crate) enum Orphan {
+    None,
+    /// Somebody has it locked, or has written state.json meanwhile.
+    Busy,
+    /// Nobody's; the lock keeps others from it.
+    Ours {
+        _lock: OwnedFd,
+        config: Option<String>,
+    },
+}
+
+/// Takes the directory at `path`, if a killed `create` has left it.
+pub(crate) fn orphan(path: &Path) -> Result<Orphan> {
+    let dir = match openat(AT_FDCWD, path, DIRECTORY, Mode::empty()) {
+        Err(Errno::ENOENT) => return Ok(Orphan::None),
+        opened => opened.context(|| format!("open {path:?}"))?,
+    };
+    match flock(&dir, libc::LOCK_EX | libc::LOCK_NB) {
+        Err(Errno::EWOULDBLOCK) => return Ok(Orphan::Busy),
+        locked => locked.context(|| format!("lock {path:?}"))?,
+    }
+    let (here, there) = (nix::sys::stat::fstat(&dir), nix::sys::stat::stat(path));
+    let is_there =
+        matches!((here, there), (Ok(a), Ok(b)) if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino));
+    if !is_there || read(&dir, STATE).is_ok() {
+        return Ok(Orphan::Busy);
+    }
+    let config = read(&dir, CONFIG).ok();
+    Ok(Orphan::Ours { _lock: dir, config })
+}
+
 /// Facts as any creel up to this one has written them, or why they cannot be understood.
 pub(crate) fn parse(text: &str) -> Result<Facts, String> {
     let facts: Facts = serde_json::from_str(text).map_err(|e| e.to_string())?;

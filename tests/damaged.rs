@@ -141,3 +141,25 @@ fn the_cgroup_is_gone_already() {
     bundle.runtime(&["delete", bundle.id()]).ok();
     assert_eq!(bundle.leftovers(), [""; 0]);
 }
+
+/// A `delete --force` beside a `create` took away the directory that was being filled, and left the
+/// container running.
+#[test]
+fn a_directory_that_a_create_has_locked_is_not_an_orphan() {
+    if !is_root() || !is_creel() {
+        return;
+    }
+    let bundle = Bundle::new("true");
+    let directory = bundle.state_root().join(bundle.id());
+    std::fs::create_dir_all(&directory).unwrap();
+    let held = std::fs::File::open(&directory).unwrap();
+    let lock = nix::fcntl::Flock::lock(held, nix::fcntl::FlockArg::LockExclusive).unwrap();
+    for args in [&["delete"][..], &["delete", "--force"]] {
+        let run = bundle.runtime(&[args, &[bundle.id()]].concat());
+        assert!(run.code == 1 && run.message().contains("container does not exist"), "{run:?}");
+        assert!(directory.exists(), "{args:?}");
+    }
+    drop(lock);
+    bundle.runtime(&["delete", "--force", bundle.id()]).ok();
+    assert!(!directory.exists());
+}

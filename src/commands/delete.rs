@@ -9,7 +9,7 @@ use crate::bail;
 use crate::cli::args::{Globals, Which};
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::Hooks;
-use crate::state::{self, Container, Op, Status};
+use crate::state::{self, Container, Op, Orphan, Status};
 use crate::timings::{self, Step};
 use crate::{interrupt, log, oci, sys};
 
@@ -20,19 +20,42 @@ pub(crate) fn delete(globals: &Globals, which: &Which, force: bool) -> Result<Ex
     super::each(globals, which, "delete", |id| delete_one(globals, id, force))
 }
 
+/// How often a `create` that has just begun is looked for again, a millisecond apart.
+const LOOKS: u32 = 2000;
+
+/// The container; None where only remains without a state.json were there, which are gone now.
+fn load(globals: &Globals, id: &str, force: bool) -> Result<Option<Container>> {
+    for look in 0.. {
+        let error = match Container::load(&globals.root, id) {
+            Err(error) if error.kind() == Kind::NoSuchContainer => error,
+            loaded => return loaded.map(Some),
+        };
+        let orphan = state::orphan(&globals.root.join(id))?;
+        match &orphan {
+            Orphan::None => {}
+            Orphan::Ours { config: Some(config), .. } if force => {
+                clear_by_config(globals, id, config, &error)?;
+            }
+            Orphan::Ours { config: Some(_), .. } => {}
+            // A create that was killed before it wrote anything.
+            Orphan::Ours { .. } => state::remove_directory(&globals.root.join(id))?,
+            // One that has begun: what it makes must be known before it can be cleared.
+            Orphan::Busy if force && look < LOOKS => {
+                std::thread::sleep(Duration::from_millis(1));
+                continue;
+            }
+            Orphan::Busy => return Err(error),
+        }
+        return if force { Ok(None) } else { Err(error) };
+    }
+    unreachable!("the last look returns")
+}
+
 fn delete_one(globals: &Globals, id: &str, force: bool) -> Result<()> {
     state::check_id(id)?;
-    let container = match Container::load(&globals.root, id) {
-        Ok(container) => container,
-        Err(error) if error.kind() == Kind::NoSuchContainer => {
-            match state::orphaned_config(&globals.root, id) {
-                Some(config) if force => clear_by_config(globals, id, &config, &error)?,
-                Some(_) => {}
-                // A create that was killed before it wrote anything.
-                None => state::remove_directory(&globals.root.join(id))?,
-            }
-            return if force { Ok(()) } else { Err(error) };
-        }
+    let container = match load(globals, id, force) {
+        Ok(Some(container)) => container,
+        Ok(None) => return Ok(()),
         Err(error) if force && error.kind() == Kind::Damaged => {
             let config = state::orphaned_config(&globals.root, id).unwrap_or_default();
             interrupt::hold()?;
@@ -58,7 +81,13 @@ fn delete_one(globals: &Globals, id: &str, force: bool) -> Result<()> {
         end(&container)?;
         timings::step(Step::Kill);
     }
-    destroy(&container)
+    destroy(&container)?;
+    if container.facts.pid == 0 {
+        // A create that is at it may have cloned meanwhile; without the directory it can't go on.
+        container.facts.cgroup.kill(libc::SIGKILL)?;
+        container.facts.cgroup.destroy().context(|| "remove the container's cgroup")?;
+    }
+    Ok(())
 }
 
 /// Without a readable state.json: what the saved config.json says of the cgroup, and the directory.
