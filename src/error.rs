@@ -91,6 +91,11 @@ impl Error {
         }
     }
 
+    /// Whether it crossed from the clone.
+    pub(crate) fn is_reported(&self) -> bool {
+        matches!(self.cause, Cause::Child(..))
+    }
+
     /// With one more clause before it.
     pub(crate) fn within(mut self, doing: String) -> Self {
         self.doing.push(doing);

@@ -4,6 +4,7 @@
 mod common;
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::time::Duration;
 
 use common::{Bundle, Value, can_run, is_root, json};
@@ -276,4 +277,47 @@ fn create_with_a_terminal_lets_go_of_stderr() {
     assert_eq!(run.code, 0, "the pipe stays open");
     assert!(run.out.contains("status 0"), "{}", run.out);
     assert_eq!(bundle.status(), "created");
+}
+
+#[test]
+fn under_the_name_runc_errors_begin_as_its_errors_do() {
+    if !can_run() || !common::is_creel() {
+        return;
+    }
+    let mut bundle = Bundle::with_args(&["nope"]);
+    bundle.write();
+    let as_runc = |args: &[&str]| {
+        let mut command = bundle.command(args);
+        command.arg0("/usr/sbin/runc");
+        bundle.finish(command).message()
+    };
+    let not_found = "exec: \"nope\": executable file not found in $PATH";
+    let init = "unable to start container process: error during container init";
+    assert_eq!(as_runc(&["run", bundle.id()]), format!("runc run failed: {init}: {not_found}"));
+    assert_eq!(bundle.run().message(), not_found, "under its own name");
+
+    bundle.set("/process/args", json!(["/bin/sleep", "100"]));
+    bundle.start_detached();
+    let as_runc = |args: &[&str]| {
+        let mut command = bundle.command(args);
+        command.arg0("runc");
+        bundle.finish(command)
+    };
+    let taken = as_runc(&["create", bundle.id()]).message();
+    assert!(taken.starts_with("runc create failed: container "), "{taken}");
+    let run = as_runc(&["exec", bundle.id(), "nope"]);
+    let unable = "exec failed: unable to start container process";
+    assert_eq!((run.code, run.message()), (255, format!("{unable}: {not_found}")));
+
+    bundle.runtime(&["delete", "--force", bundle.id()]).ok();
+
+    let other = Bundle::new("true")
+        .add_mount(json!({"destination": "/m", "type": "nofs", "source": "none"}));
+    other.write();
+    let mut command = other.command(&["run", other.id()]);
+    command.arg0("runc");
+    let message = other.finish(command).message();
+    let begin = format!("runc run failed: {init}: error mounting nofs at /m: ");
+    assert!(message.starts_with(&begin), "{message}");
+    assert_eq!((bundle.leftovers(), other.leftovers()), (vec![], vec![]));
 }

@@ -3,6 +3,7 @@
 //! touch no container (`spec`).
 
 pub(crate) mod args;
+mod as_runc;
 mod criu;
 pub(crate) mod details;
 pub(crate) mod features;
@@ -115,6 +116,7 @@ fn run() -> Result<ExitCode, Refusal> {
         // Some calls say EAGAIN when a signal is waiting (BPF_PROG_LOAD).
         let error = interrupt::check().err().unwrap_or(error);
         let interrupted = (error.kind() == Kind::Interrupted).then(interrupt::status).flatten();
+        let error = if name == as_runc::NAME { as_runc::begin(spec.name, error) } else { error };
         Refusal { status: interrupted.unwrap_or(status), ..error.into() }
     })
 }
