@@ -73,6 +73,17 @@ impl Error {
         Self { doing: Vec::new(), cause: Cause::Child(text.into(), errno), kind: Kind::Other }
     }
 
+    /// With the limits that there are: the kernel does not say which.
+    pub(crate) fn of_clone3(errno: Errno) -> Self {
+        let limits = match errno {
+            Errno::EAGAIN => " (RLIMIT_NPROC of the user, or pids.max of a cgroup)",
+            Errno::ENOSPC => " (a limit of /proc/sys/user, or 32 namespaces in each other)",
+            _ => "",
+        };
+        let text = format!("{}{limits}", describe(errno));
+        Self::reported(text, errno as i32).within("clone3".to_owned())
+    }
+
     pub(crate) fn with_kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
         self
@@ -125,6 +136,10 @@ fn is_member(clause: &str) -> bool {
 /// `ENOENT: no such file or directory`. In lower case as Go writes it: Docker's client finds exit
 /// codes 126 and 127 by those words.
 pub(crate) fn describe(errno: Errno) -> String {
+    if errno == Errno::EAGAIN {
+        // Of a limit, wherever it comes up to here; trying again is for who knows that it helps.
+        return "EAGAIN: resource temporarily unavailable".to_owned();
+    }
     let full = errno.to_string();
     match full.split_once(": ") {
         Some((name, desc)) => format!("{name}: {}", desc.to_ascii_lowercase()),
@@ -187,5 +202,6 @@ mod tests {
     fn docker_finds_its_exit_codes_in_our_words() {
         assert_eq!(describe(Errno::ENOENT), "ENOENT: no such file or directory");
         assert_eq!(describe(Errno::EACCES), "EACCES: permission denied");
+        assert_eq!(describe(Errno::EAGAIN), "EAGAIN: resource temporarily unavailable");
     }
 }

@@ -3,11 +3,16 @@
 //! time one clear line and nothing left; what is not needed is done without.
 
 mod common;
+#[path = "rootless/user.rs"]
+#[allow(dead_code)] // a part of it is used here
+mod user;
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
 use common::{Bundle, Run, cgroups_path, is_cgroupfs, is_creel, is_root, json};
+use user::{SUBIDS, SUBUID, User};
 
 fn can_run() -> bool {
     if is_root() && !is_creel() {
@@ -182,7 +187,136 @@ fn processes() {
     let setting = format!("echo 0 >{shown}/cgroup.procs; echo 1 >{shown}/pids.max");
     let run = run_after(&bundle, &setting);
     std::fs::remove_dir(place).unwrap();
-    is_refused(&bundle, &run, &["clone3: EAGAIN"]);
+    is_refused(&bundle, &run, &["clone3: EAGAIN: ", "pids.max"]);
+}
+
+/// As that user, who may have so many processes, the one that becomes creel among them.
+fn run_limited(user: &mut User, bundle: &Bundle, limit: u32) -> Run {
+    // `before` is for text that is there for ever; these are as many as there are tries.
+    user.before = format!("prlimit --nproc={limit} --pid $$").leak();
+    bundle.write();
+    user.sh(&format!("cd {}; exec creel run {}", bundle.dir.display(), bundle.id()))
+}
+
+/// Nothing of the container, and no process of the user.
+#[track_caller]
+fn nothing_of(user: &User, bundle: &Bundle) {
+    assert_eq!(bundle.leftovers(), [""; 0]);
+    let states = user.run_dir().join("creel");
+    if states.exists() {
+        assert_eq!(std::fs::read_dir(states).unwrap().count(), 0);
+    }
+    let line = format!("Uid:\t{}\t", user.id);
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let status = std::fs::read_to_string(entry.ok()?.path().join("status")).ok()?;
+        (status.contains(&line) && !status.contains("State:\tZ")).then_some(status)
+    });
+    assert_eq!(processes.collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
+fn processes_of_an_ordinary_user() {
+    if !can_run() {
+        return;
+    }
+    let Some(mut user) = User::new() else { return };
+    let bundle = user.bundle("echo here");
+    for limit in [0, 1] {
+        let run = run_limited(&mut user, &bundle, limit);
+        let words = "clone3: EAGAIN: resource temporarily unavailable \
+                     (RLIMIT_NPROC of the user, or pids.max of a cgroup)";
+        assert_eq!((run.code, run.message().as_str()), (1, words), "{}", run.err);
+        assert_eq!(run.err.lines().count(), 1, "{}", run.err);
+        nothing_of(&user, &bundle);
+    }
+    let run = run_limited(&mut user, &bundle, 2);
+    assert_eq!((run.code, &*run.out), (0, "here\n"), "{}", run.err);
+    nothing_of(&user, &bundle);
+}
+
+/// Hooks and newuidmap are processes too: wherever it is that one is too many, all is undone.
+#[test]
+fn processes_for_hooks_and_helpers() {
+    if !can_run() {
+        return;
+    }
+    let Some(mut user) = User::new() else { return };
+    let mut bundle = user.bundle("echo here");
+    if user.has_subids() {
+        let ids = json!([{"containerID": 0, "hostID": user.id, "size": 1},
+                         {"containerID": 1, "hostID": SUBUID, "size": SUBIDS}]);
+        bundle.set("/linux/uidMappings", ids);
+    }
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", "/bin/true; /bin/true"]}]);
+    bundle.set("/hooks", json!({"prestart": hook, "startContainer": [{"path": "/bin/true"}]}));
+    let mut codes = Vec::new();
+    for limit in 1..8 {
+        let run = run_limited(&mut user, &bundle, limit);
+        if run.code != 0 {
+            assert_eq!(run.code, 1, "{run:?}");
+            let errors = run.err.lines().filter(|line| line.contains("level=error")).count();
+            assert_eq!(errors, 1, "{limit}: {}", run.err);
+            let is_named = ["EAGAIN: resource temporarily", "fork"].map(|w| run.err.contains(w));
+            assert!(is_named.contains(&true), "{limit}: {}", run.err);
+        }
+        nothing_of(&user, &bundle);
+        codes.push(run.code);
+    }
+    assert_eq!((codes[0], codes[6]), (1, 0), "{codes:?}");
+}
+
+/// The kernel asks at execve, and not those who were root when they became somebody: as with runc, root is
+/// not limited, another user only where it has one process already.
+#[test]
+fn processes_of_the_container() {
+    if !can_run() {
+        return;
+    }
+    let Some(user) = User::new() else { return };
+    let mut bundle = bundle("echo here");
+    let rlimit = |n: u32| json!([{"type": "RLIMIT_NPROC", "soft": n, "hard": n}]);
+    bundle.set("/process/rlimits", rlimit(0));
+    assert_eq!(bundle.run().ok().out, "here\n", "root");
+    bundle.set("/process/user", json!({"uid": user.id, "gid": user.id}));
+    assert_eq!(bundle.run().ok().out, "here\n", "its first process");
+
+    let mut other = Command::new("sleep").arg("1000").uid(user.id).spawn().unwrap();
+    let words = "exec /bin/sh: resource temporarily unavailable \
+                 (the user has more processes than RLIMIT_NPROC)";
+    let run = bundle.run();
+    let is_told = run.err.lines().count() == 1 && run.message() == words;
+    assert!(run.code != 0 && is_told, "{run:?}");
+    assert_eq!(bundle.leftovers(), [""; 0]);
+    bundle.set("/process/rlimits", rlimit(1));
+    assert_eq!(bundle.run().ok().out, "here\n", "as many as it may have");
+
+    bundle.set("/process/rlimits", json!([]));
+    bundle.set("/process/args", json!(["/bin/sleep", "1000"]));
+    bundle.start_detached();
+    let process = json!({"args": ["/bin/sh", "-c", "echo here"], "cwd": "/",
+                         "user": {"uid": user.id, "gid": user.id}, "rlimits": rlimit(0)});
+    std::fs::write(bundle.dir.join("process.json"), process.to_string()).unwrap();
+    let run = bundle.runtime(&["exec", "--process", "process.json", bundle.id()]);
+    assert_eq!((run.code, run.message().as_str()), (255, words), "{}", run.err);
+    assert_eq!(bundle.status(), "running");
+    other.kill().unwrap();
+    other.wait().unwrap();
+}
+
+/// The kernel says "no space" where a limit on namespaces is meant.
+#[test]
+fn namespaces() {
+    if !can_run() {
+        return;
+    }
+    let bundle = bundle("true");
+    let launcher = ["unshare", "--user", "--map-root-user", "--mount"];
+    let run = run_by(&bundle, &launcher, "echo 0 >/proc/sys/user/max_uts_namespaces");
+    if run.err.contains("unshare: ") || run.err.contains("max_uts_namespaces: ") {
+        println!("SKIP: no user namespace with limits of its own: {}", run.err);
+        return;
+    }
+    is_refused(&bundle, &run, &["clone3: ENOSPC: ", "a limit of /proc/sys/user"]);
 }
 
 /// Another time since boot than the rest of the machine's, as after a clock that has jumped: what waits

@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Runs a command under ptrace, counts every system call that it and its children make, and at one of them
- * kills the caller, lets the call fail, or sends the command a signal.
+ * kills the caller, lets the call fail, or sends the command a signal. Or it gives them another wall clock.
  *
- *   inject [-p PID] [-l FILE] [-a P.N.K=kill | -a P.N.K=ERRNO | -a P.N.K=sigS] -- COMMAND ARG...
+ *   inject [-p PID] [-l FILE] [-a P.N.K=kill | -a P.N.K=ERRNO | -a P.N.K=sigS] [-c TIMES] -- COMMAND ARG...
  *
  *   -p PID    trace this process from the start too (the waiting init, for `start`): it is number 1 then
  *   -l FILE   a line for each call: process number, system call number, how often it has made that call
  *   -a P.N.K=X  before the K-th (from 0) system call number N of the P-th process (from 0, in order of
  *             appearance): SIGKILL to it, or skip the call and give it -ERRNO, or send signal S to COMMAND;
  *             SIGINT to that process too if it is of the same group, as a terminal does
+ *   -c TIMES  CLOCK_REALTIME reads as these seconds since 1970 (commas between), one after the other and
+ *             round again
  *
  * A process is followed until it executes a program that is not COMMAND's own: from there on it is the
  * container's, or a helper's, not the runtime's. What outlives COMMAND runs on, no longer traced. The end
  * is COMMAND's, by its status or by its signal; 120 is a mistake in the use, 121 a point that was not reached.
  */
 #define _GNU_SOURCE
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -26,12 +29,15 @@
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/user.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MAX_TRACEES 1024
 #define MAX_CALLS 512	/* the highest number of x86_64 is below */
+#define MAX_TIMES 16
 
 struct tracee {
 	pid_t pid;
@@ -48,6 +54,8 @@ static int at_process = -1, at_errno, at_signal, reached;
 static pid_t command_pid;
 static unsigned at_nr, at_call;
 static struct stat own;
+static long times[MAX_TIMES];
+static int time_count, next_time;
 
 static void die(const char *what)
 {
@@ -100,6 +108,54 @@ static void set_register(pid_t pid, size_t offset, long value)
 		die("set a register");
 }
 
+static long get_register(pid_t pid, size_t offset)
+{
+	return ptrace(PTRACE_PEEKUSER, pid, offset, 0);
+}
+
+/* At the end of a call: what it has read becomes the next of the times. */
+static void change_time(pid_t pid)
+{
+	long at, nr = get_register(pid, offsetof(struct user_regs_struct, orig_rax));
+
+	if (nr == SYS_clock_gettime) {
+		long clock = get_register(pid, offsetof(struct user_regs_struct, rdi));
+
+		if (clock != CLOCK_REALTIME && clock != CLOCK_REALTIME_COARSE)
+			return;
+		at = get_register(pid, offsetof(struct user_regs_struct, rsi));
+	} else if (nr == SYS_gettimeofday) {
+		at = get_register(pid, offsetof(struct user_regs_struct, rdi));
+	} else if (nr == SYS_time) {
+		at = get_register(pid, offsetof(struct user_regs_struct, rdi));
+		set_register(pid, offsetof(struct user_regs_struct, rax), times[next_time]);
+	} else {
+		return;
+	}
+	if (at && ptrace(PTRACE_POKEDATA, pid, at, times[next_time]))
+		die("change the time");
+	next_time = (next_time + 1) % time_count;
+}
+
+/* A new program's C library finds no vDSO, so that it reads the clock by system calls. */
+static void hide_vdso(pid_t pid)
+{
+	long at = get_register(pid, offsetof(struct user_regs_struct, rsp));
+	long count = ptrace(PTRACE_PEEKDATA, pid, at, 0);
+
+	at += (count + 2) * sizeof(long);	/* argc, the arguments, a null */
+	while (ptrace(PTRACE_PEEKDATA, pid, at, 0))
+		at += sizeof(long);	/* the environment */
+	for (at += sizeof(long);; at += 2 * sizeof(long)) {
+		long type = ptrace(PTRACE_PEEKDATA, pid, at, 0);
+
+		if (type == AT_NULL)
+			return;
+		if (type == AT_SYSINFO_EHDR && ptrace(PTRACE_POKEDATA, pid, at, AT_IGNORE))
+			die("hide the vDSO");
+	}
+}
+
 /* Returns 0 when the tracee was killed. */
 static int on_call(struct tracee *t)
 {
@@ -111,6 +167,8 @@ static int on_call(struct tracee *t)
 		if (t->failing) {
 			set_register(t->pid, offsetof(struct user_regs_struct, rax), -t->failing);
 			t->failing = 0;
+		} else if (time_count) {
+			change_time(t->pid);
 		}
 		return 1;
 	}
@@ -179,6 +237,8 @@ static int trace(pid_t command)
 				continue;
 			}
 			t->counting = 1;
+			if (time_count)
+				hide_vdso(pid);
 		} else if (event) {
 			signal = 0;
 		}
@@ -192,7 +252,7 @@ int main(int argc, char **argv)
 	int option;
 	pid_t other = 0;
 
-	while ((option = getopt(argc, argv, "+p:l:a:")) != -1) {
+	while ((option = getopt(argc, argv, "+p:l:a:c:")) != -1) {
 		switch (option) {
 		case 'p':
 			other = atoi(optarg);
@@ -215,6 +275,13 @@ int main(int argc, char **argv)
 				at_errno = strcmp(action, "kill") == 0 ? 0 : atoi(action);
 			break;
 		}
+		case 'c':
+			for (char *text = strtok(optarg, ","); text; text = strtok(NULL, ",")) {
+				if (time_count == MAX_TIMES)
+					return 120;
+				times[time_count++] = atol(text);
+			}
+			break;
 		default:
 			return 120;
 		}

@@ -4,7 +4,7 @@
 
 use std::os::fd::AsFd;
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::sync::ChildLink;
 use crate::sys::clone::{CloneFlagsBits, CloneRequest, Fork, clone3};
 use crate::sys::{self, Inside};
@@ -13,7 +13,8 @@ use crate::sys::{self, Inside};
 pub(crate) fn refork(flags: u64, link: &ChildLink, me: &Inside) -> Result<()> {
     let flags = CloneFlagsBits(flags | libc::CLONE_PARENT as u64);
     match clone3(&CloneRequest { flags, cgroup: None })
-        .context(|| "clone3 in the user namespace")?
+        .map_err(Error::of_clone3)
+        .context(|| "in the user namespace")?
     {
         Fork::Child(_) => {
             // A new process: its parent is still creel, its death signal is not.

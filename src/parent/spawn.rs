@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::namespace::{Entry, PID, TIME};
 use crate::sync::{self, ChildLink, ParentLink};
 use crate::sys::clone::{CloneFlagsBits, CloneRequest, Fork, clone3};
@@ -118,7 +118,7 @@ pub(crate) fn spawn(
     };
     let is_placed = request.cgroup.is_some() || place.cgroup.is_none();
     let born = Born { is_placed, owes_pid: around.owes_pid };
-    match forked.context(|| "clone3")? {
+    match forked.map_err(Error::of_clone3)? {
         Fork::Child(me) => {
             drop(parent);
             // No value of that type exists: the match is for the type checker.

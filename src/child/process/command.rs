@@ -201,9 +201,13 @@ impl Command {
                 Err(errno) => break errno,
             }
         };
-        // `find` has seen it: what is missing is the one that is to load it.
-        let loader = if errno == Errno::ENOENT { " (its interpreter)" } else { "" };
-        let text = format!("exec {}: {}{loader}", program.to_string_lossy(), words(errno));
+        let why = match errno {
+            // `find` has seen it: what is missing is the one that is to load it.
+            Errno::ENOENT => " (its interpreter)",
+            Errno::EAGAIN => " (the user has more processes than RLIMIT_NPROC)",
+            _ => "",
+        };
+        let text = format!("exec {}: {}{why}", program.to_string_lossy(), words(errno));
         Err(Error::text(text).with_kind(Kind::NoExec))
     }
 }
