@@ -15,6 +15,8 @@ import image
 from machine import Broken, Share, note
 
 STAGE = "/run/stage"
+# The suite looks for errors that begin with this name, which creel takes from its own.
+SUITE_NAME = "runc"
 # The subordinate ids of the guest's user, as image.sh leaves them to useradd.
 IDS = {"ROOTLESS_UIDMAP_START": "100000", "ROOTLESS_UIDMAP_LENGTH": "65536"}
 IDS |= {"ROOTLESS_GIDMAP_START": "100000", "ROOTLESS_GIDMAP_LENGTH": "65536"}
@@ -117,13 +119,10 @@ def one_file(name, runtime, suite, tree, stem, args):
         shares = [Share(suite.parents[1]), Share(stage, at=STAGE)]
         output = bytearray()
         with image.started(shares) as guest:
-            keep = "unused" if in_guest else called
-            guest.run(["sh", "-c", PREPARE, "sh", keep])
+            guest.run(["sh", "-c", PREPARE, "sh", "unused" if in_guest else SUITE_NAME])
             if name == "user":
                 guest.run(["sh", "-ec", DELEGATE])
-            program = called if not in_guest else f"/usr/sbin/{called}"
-            if not in_guest:
-                program = f"/usr/local/bin/{called}"
+            program = f"/usr/sbin/{called}" if in_guest else f"/usr/local/bin/{SUITE_NAME}"
             env = environment(name, program, suite, stem, args.filter)
             script = RUN.replace("--tap", "--tap" + (' --filter "$BATS_FILTER"' if args.filter else ""))
             script = script.replace("2>&1'", "2>&1; touch \"$OUT.done\"'")
