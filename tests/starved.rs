@@ -160,13 +160,14 @@ fn read_only_cgroups() {
     is_refused(&bundle, &run_after(&bundle, setting), &["cgroup", "EROFS: read-only file system"]);
 }
 
-/// The limit of the caller's own cgroup.
+/// A limit above both the caller and the container: on v1 the clone counts where the caller is, on v2 where
+/// the container will be.
 #[test]
 fn processes() {
     if !can_run() {
         return;
     }
-    let bundle = bundle("true");
+    let mut bundle = bundle("true");
     let name = format!("short-of-{}", bundle.id());
     let places = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"].map(|top| Path::new(top).join(&name));
     let has_limit = |place: &&std::path::PathBuf| {
@@ -183,9 +184,15 @@ fn processes() {
         println!("SKIP: no pids controller in this view");
         return;
     };
-    let shown = place.display();
-    let setting = format!("echo 0 >{shown}/cgroup.procs; echo 1 >{shown}/pids.max");
+    let caller = place.join("caller");
+    std::fs::create_dir(&caller).unwrap();
+    if std::fs::write(place.join("cgroup.subtree_control"), "+pids").is_ok() {
+        bundle.set("/linux/cgroupsPath", json!(format!("/{name}/container")));
+    }
+    let setting =
+        format!("echo 0 >{}/cgroup.procs; echo 1 >{}/pids.max", caller.display(), place.display());
     let run = run_after(&bundle, &setting);
+    std::fs::remove_dir(caller).unwrap();
     std::fs::remove_dir(place).unwrap();
     is_refused(&bundle, &run, &["clone3: EAGAIN: ", "pids.max"]);
 }

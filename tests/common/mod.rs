@@ -200,7 +200,7 @@ impl Bundle {
         let (out, err) = (self.dir.join(format!("out{n}")), self.dir.join(format!("err{n}")));
         let file = |path: &Path| fs::File::create(path).expect("an output file");
         command.stdin(Stdio::null()).stdout(file(&out)).stderr(file(&err));
-        let status = command.status().expect("the runtime starts");
+        let status = started(&mut command);
         let read = |path: &Path| {
             let bytes = fs::read(path).expect("the output");
             let _ = fs::remove_file(path);
@@ -280,6 +280,18 @@ impl Drop for Bundle {
         }
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+/// To its end. A container that tries to open the runtime's read-only view for writing makes the file
+/// busy for the length of that try (docs/security.md).
+fn started(command: &mut Command) -> std::process::ExitStatus {
+    for _ in 0..100 {
+        match command.status() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {}
+            status => return status.expect("the runtime starts"),
+        }
+    }
+    panic!("{command:?}: busy a hundred times");
 }
 
 /// Cgroup directories of that name, or scopes that systemd has named so, anywhere below /sys/fs/cgroup.
