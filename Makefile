@@ -7,7 +7,7 @@ MANUAL  := build/manual
 ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
 export CREEL_COMMIT := $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo -dirty)
 
-.PHONY: help demo build manual install uninstall deb test-packaging lint test test-unit test-integration test-cve fuzz-root test-conformance test-enosys test-e2e test-vm vm crash-matrix races soak test-budget bench bench-seccomp fuzz clean
+.PHONY: help demo build manual install uninstall deb test-packaging lint test test-unit test-integration test-cve fuzz-root test-conformance test-enosys test-e2e test-vm vm crash-matrix crash-matrix-vm races soak test-budget bench bench-seccomp fuzz clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -92,6 +92,11 @@ vm: ## the virtual machine's image and snapshot, if they are not there
 
 crash-matrix: build ## every system call killed at and made to fail (docs/reliability.md); some minutes
 	hack/crash-matrix/matrix.py --runtime $(CREEL) $(CRASH)
+
+crash-matrix-vm: build ## the same in the virtual machine, with the systemd driver; an hour
+	@hack/deps.sh vm
+	hack/crash-matrix/matrix.py --prepare build/crash-matrix
+	hack/vm/vm run -l 7200 $(CURDIR)/hack/crash-matrix/matrix.py --prepared build/crash-matrix --runtime $(CREEL) --systemd-cgroup $(CRASH)
 
 races: build ## commands against each other on one container, 64 at a time; RACES='--rounds 5000'
 	hack/races.py --runtime $(CREEL) $(RACES)

@@ -64,12 +64,26 @@ ERRNOS = {
 DEFAULT_ERRNO = "EPERM"
 
 
-def syscall_names():
+def syscall_names(prepared):
+    if prepared:
+        return {int(nr): name for nr, name in json.loads((prepared / "names.json").read_text()).items()}
     source = subprocess.run(
         ["cc", "-E", "-dM", "-include", "asm/unistd.h", "-x", "c", "/dev/null"],
         check=True, capture_output=True, text=True,
     ).stdout
     return {int(nr): name for name, nr in re.findall(r"#define __NR_(\w+) (\d+)$", source, re.M)}
+
+
+def compile_injector(target):
+    # Static: where it is shared to, there may be another C library.
+    subprocess.run(["cc", "-O2", "-static", "-o", str(target), str(HERE / "inject.c")], check=True)
+
+
+def prepare(folder):
+    """What takes a compiler, for a machine that has none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    compile_injector(folder / "inject")
+    (folder / "names.json").write_text(json.dumps(syscall_names(None)))
 
 
 class Trial(Exception):
@@ -79,15 +93,14 @@ class Trial(Exception):
 class Site:
     """The runtime under test, a bundle, and a place for state, cgroups and orphans."""
 
-    def __init__(self, runtime, options):
+    def __init__(self, runtime, options, prepared):
         self.work = Path(tempfile.mkdtemp(prefix="creel-crash-"))
         self.name = self.work.name
         self.runtime = [runtime, "--root", str(self.work / "state"), *options]
         self.systemd = "--systemd-cgroup" in options
-        self.inject = self.work / "inject"
-        subprocess.run(
-            ["cc", "-O2", "-o", str(self.inject), str(HERE / "inject.c")], check=True
-        )
+        self.inject = (prepared or self.work) / "inject"
+        if not prepared:
+            compile_injector(self.inject)
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self.bundle = self.work / "bundle"
         self.make_bundle()
@@ -508,13 +521,18 @@ def main():
     parser.add_argument("--systemd-cgroup", action="store_true", help="with the systemd driver")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="each N-th point only")
     parser.add_argument("--modes", default="kill,error,signal", help="of these (default: all)")
+    parser.add_argument("--prepare", type=Path, metavar="DIR", help="build there what takes a compiler, and end")
+    parser.add_argument("--prepared", type=Path, metavar="DIR", help="take it from there")
     parser.add_argument("commands", nargs="*", help="only these: create, start, exec …")
     args = parser.parse_args()
+    if args.prepare:
+        prepare(args.prepare)
+        return 0
     if os.geteuid() != 0:
         raise SystemExit("matrix.py: needs root")
     runtime = shutil.which(args.runtime) or args.runtime
-    site = Site(str(Path(runtime).resolve()), ["--systemd-cgroup"] if args.systemd_cgroup else [])
-    rows, names, began = {}, syscall_names(), time.monotonic()
+    site = Site(str(Path(runtime).resolve()), ["--systemd-cgroup"] if args.systemd_cgroup else [], args.prepared)
+    rows, names, began = {}, syscall_names(args.prepared), time.monotonic()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     for ignored in (signal.SIGINT, signal.SIGHUP):  # by nohup, or by a shell for its `&`; a command would keep to it
         if signal.getsignal(ignored) == signal.SIG_IGN:

@@ -19,7 +19,7 @@ STAGE = "/run/stage"
 # What no kernel has a part in, and what emulation makes slow: the machine itself has run it.
 PURE = ["seccomp::tests::model", "seccomp::tests::tables", "seccomp::tests::differential", "both_versions_allow_the_same"]
 # A whole test file; the guest is slower than the machine by far.
-LIMIT = 600
+LIMIT = 1200
 
 
 @dataclass(frozen=True)

@@ -66,8 +66,10 @@ pub(crate) fn main(weaken: fn(&mut Weak)) -> ExitCode {
     let real = std::env::var_os(REAL).expect("the real runtime");
     let bundle = std::env::current_dir().expect("a directory");
     let config = fs::read_to_string(bundle.join("config.json")).ok();
+    // The directory of `--root` is the first word that is no option, and the last of the global ones.
+    let globals = args.iter().position(|arg| !arg.starts_with("--")).map_or(0, |dir| dir + 1);
     let mut weak = Weak {
-        args: args.split_off(args.len().min(2)),
+        args: args.split_off(globals),
         config: config.map_or(Value::Null, |text| serde_json::from_str(&text).expect("JSON")),
         bundle,
         arena: std::env::var_os(arena::DIR).expect("an arena").into(),
