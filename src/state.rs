@@ -4,6 +4,8 @@
 //! once something was exec'ed.
 //! The status is never stored: `Container::status` observes it.
 
+pub(crate) mod remove;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
@@ -183,7 +185,7 @@ pub(crate) enum Orphan {
     Busy,
     /// Nobody's; the lock keeps others from it.
     Ours {
-        _lock: OwnedFd,
+        dir: OwnedFd,
         config: Option<String>,
     },
 }
@@ -198,14 +200,11 @@ pub(crate) fn orphan(path: &Path) -> Result<Orphan> {
         Err(Errno::EWOULDBLOCK) => return Ok(Orphan::Busy),
         locked => locked.context(|| format!("lock {path:?}"))?,
     }
-    let (here, there) = (nix::sys::stat::fstat(&dir), nix::sys::stat::stat(path));
-    let is_there =
-        matches!((here, there), (Ok(a), Ok(b)) if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino));
-    if !is_there || read(&dir, STATE).is_ok() {
+    if !remove::is_at(&dir, path) || read(&dir, STATE).is_ok() {
         return Ok(Orphan::Busy);
     }
     let config = read(&dir, CONFIG).ok();
-    Ok(Orphan::Ours { _lock: dir, config })
+    Ok(Orphan::Ours { dir, config })
 }
 
 /// Facts as any creel up to this one has written them, or why they cannot be understood.
@@ -232,17 +231,15 @@ impl Container {
         check_id(&facts.id)?;
         let path = root.join(&facts.id);
         make_directory(root, &path)?;
-        let made = Made(Some(path.clone()));
-        let dir = openat(AT_FDCWD, &path, DIRECTORY, Mode::empty())
-            .context(|| format!("open {path:?}"))?;
-        // Held until `create` ends: who sees pid 0 and no lock knows that it was killed.
-        flock(&dir, libc::LOCK_EX | libc::LOCK_NB).context(|| format!("lock {path:?}"))?;
-        check()?;
-        let container = Self { facts, path, dir };
-        container.save()?;
-        container.write_new(CONFIG, config.as_bytes())?;
-        std::mem::forget(made);
-        Ok(container)
+        let container = Self { facts, dir: take(&path)?, path };
+        let written = check()
+            .and_then(|()| container.save())
+            .and_then(|()| container.write_new(CONFIG, config.as_bytes()));
+        if written.is_err() {
+            // The error that led here is the one to report.
+            let _ = container.remove();
+        }
+        written.map(|()| container)
     }
 
     /// Finds a container.
@@ -388,11 +385,21 @@ impl Container {
         if self.has_init()? { Ok(pidfd) } else { Err(gone()) }
     }
 
+    /// As it is now, if it has got an init since it was loaded.
+    fn again(&self) -> Option<Self> {
+        let facts = parse(&read(&self.dir, STATE).ok()?).ok()?;
+        let dir = self.dir.try_clone().ok()?;
+        (facts.pid != 0).then(|| Self { facts, path: self.path.clone(), dir })
+    }
+
     /// The status, from facts: frozen, init, exec.fifo.
     pub(crate) fn status(&self) -> Result<Status> {
         if self.facts.pid == 0 {
-            let is_being_made = flock(&self.dir, libc::LOCK_SH | libc::LOCK_NB).is_err();
-            return Ok(if is_being_made { Status::Creating } else { Status::Stopped });
+            if self.is_begun() {
+                return Ok(Status::Creating);
+            }
+            // It may have ended well since its facts were read.
+            return self.again().map_or(Ok(Status::Stopped), |later| later.status());
         }
         if self.facts.cgroup.is_frozen()? {
             return Ok(Status::Paused);
@@ -401,6 +408,16 @@ impl Container {
             return Ok(Status::Stopped);
         }
         Ok(if self.has_fifo() { Status::Created } else { Status::Running })
+    }
+
+    /// Whether the directory is still where it was: `delete` removes it last.
+    pub(crate) fn is_there(&self) -> bool {
+        remove::is_at(&self.dir, &self.path)
+    }
+
+    /// Whether a `create` is at work that has made no process yet.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.facts.pid == 0 && flock(&self.dir, libc::LOCK_SH | libc::LOCK_NB).is_err()
     }
 
     pub(crate) fn has_fifo(&self) -> bool {
@@ -415,15 +432,12 @@ impl Container {
 
     /// Removes the directory.
     pub(crate) fn remove(&self) -> Result<()> {
-        // Without a look at what there is: by name what there can be, state.json last.
+        // Without a look at what there is, which takes a descriptor: by name what there can be, state.json last.
         for name in [CONFIG, FIFO, FILTER, STATE] {
-            // A directory of that name, say: `remove_directory` will tell.
+            // A directory of that name, say: `remove` will tell.
             let _ = unlinkat(&self.dir, name, UnlinkatFlags::NoRemoveDir);
         }
-        match unlinkat(AT_FDCWD, &self.path, UnlinkatFlags::RemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(_) => remove_directory(&self.path),
-        }
+        remove::remove_empty(&self.path).or_else(|_| remove::remove(&self.dir, &self.path))
     }
 
     /// The state as hooks and `listenerPath` get it (runtime.md#state), one line of JSON.
@@ -464,31 +478,28 @@ pub(crate) fn oci_state(facts: &Facts, status: Status, pid: i32) -> String {
     serde_json::to_string(&oci_state_of(facts, status, pid)).expect("plain data")
 }
 
-/// Removes the state directory again unless forgotten.
-struct Made(Option<PathBuf>);
-
-impl Drop for Made {
-    fn drop(&mut self) {
-        if let Some(path) = &self.0 {
-            // The error that led here is the one to report.
-            let _ = remove_directory(path);
-        }
+/// Opens and locks the directory that `create` has just made. Where that fails, it may be another's by now:
+/// the same id, made after this one had been taken away.
+fn take(path: &Path) -> Result<OwnedFd> {
+    let taken = openat(AT_FDCWD, path, DIRECTORY, Mode::empty())
+        .context(|| format!("open {path:?}"))
+        .and_then(|dir| {
+            // Held until `create` ends: who sees pid 0 and no lock knows that it was killed.
+            flock(&dir, libc::LOCK_EX | libc::LOCK_NB).context(|| format!("lock {path:?}"))?;
+            Ok(dir)
+        });
+    if taken.is_err() {
+        // Only if nothing is in it; else it is somebody's.
+        let _ = remove::remove_empty(path);
     }
+    taken
 }
 
 /// Removes what a container left of its directory; missing is fine.
 pub(crate) fn remove_directory(path: &Path) -> Result<()> {
-    use std::io::ErrorKind::{DirectoryNotEmpty, NotFound};
-    let mut tries = 0;
-    loop {
-        match std::fs::remove_dir_all(path) {
-            // A `create` that is being deleted has written one more file before it noticed.
-            Err(error) if error.kind() == DirectoryNotEmpty && tries < 20 => tries += 1,
-            Err(error) if error.kind() != NotFound => {
-                return Err(error).context(|| format!("remove {path:?}"));
-            }
-            _ => return Ok(()),
-        }
+    match openat(AT_FDCWD, path, DIRECTORY, Mode::empty()) {
+        Err(Errno::ENOENT) => Ok(()),
+        opened => remove::remove(opened.context(|| format!("open {path:?}"))?, path),
     }
 }
 
@@ -609,6 +620,35 @@ mod tests {
             "cgroup":{"driver":"cgroupfs","v2":true,"rootless":false,"lenient":false},"own_pid_namespace":true}"#,
         );
         assert_eq!(newer.unwrap_err(), "format 9 is newer than this creel");
+    }
+
+    #[test]
+    fn a_create_whose_directory_is_another_s_by_now_leaves_it() {
+        let path = std::env::temp_dir().join(format!("creel-taken-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        let held = take(&path).unwrap();
+        std::fs::write(path.join(STATE), "its").unwrap();
+        let error = take(&path).unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::EAGAIN), "{error}");
+        assert_eq!(read(&held, STATE).unwrap(), "its");
+        remove::remove(&held, &path).unwrap();
+        assert_eq!(take(&path).unwrap_err().errno(), Some(Errno::ENOENT));
+    }
+
+    /// `state` beside a `create` said "stopped" when that one was done between two of its looks.
+    #[test]
+    fn a_create_that_ends_well_meanwhile_is_not_stopped() {
+        let root = std::env::temp_dir().join(format!("creel-begun-{}", std::process::id()));
+        let text = include_str!("../tests/data/state/1-first-v2.json");
+        let facts = Facts { id: "x".to_owned(), pid: 0, ..parse(text).unwrap() };
+        let mut made = Container::create(&root, facts, "{}", || Ok(())).unwrap();
+        let seen = Container::load(&root, "x").unwrap();
+        assert_eq!(seen.status().unwrap(), Status::Creating);
+        made.record_init(nix::unistd::getpid()).unwrap();
+        drop(made);
+        assert_eq!(seen.status().unwrap(), Status::Running);
+        seen.remove().unwrap();
+        std::fs::remove_dir(root).unwrap();
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::bail;
 use crate::cli::args::{Globals, Which};
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::Hooks;
+use crate::state::remove::remove;
 use crate::state::{self, Container, Op, Orphan, Status};
 use crate::timings::{self, Step};
 use crate::{interrupt, log, oci, sys};
@@ -25,20 +26,30 @@ const LOOKS: u32 = 2000;
 
 /// The container; None where only remains without a state.json were there, which are gone now.
 fn load(globals: &Globals, id: &str, force: bool) -> Result<Option<Container>> {
+    let mut has_ended = false;
     for look in 0.. {
         let error = match Container::load(&globals.root, id) {
             Err(error) if error.kind() == Kind::NoSuchContainer => error,
+            // Its process would come after everybody in the cgroup was killed, and be waited for in vain.
+            Ok(container) if force && container.facts.pid == 0 && look < LOOKS && !has_ended => {
+                // Once more after its end: it may have written the pid since.
+                has_ended = !container.is_begun();
+                std::thread::sleep(Duration::from_millis(u64::from(!has_ended)));
+                continue;
+            }
             loaded => return loaded.map(Some),
         };
-        let orphan = state::orphan(&globals.root.join(id))?;
+        let path = globals.root.join(id);
+        let orphan = state::orphan(&path)?;
         match &orphan {
             Orphan::None => {}
-            Orphan::Ours { config: Some(config), .. } if force => {
+            Orphan::Ours { config: Some(config), dir } if force => {
                 clear_by_config(globals, id, config, &error)?;
+                remove(dir, &path)?;
             }
             Orphan::Ours { config: Some(_), .. } => {}
             // A create that was killed before it wrote anything.
-            Orphan::Ours { .. } => state::remove_directory(&globals.root.join(id))?,
+            Orphan::Ours { dir, .. } => remove(dir, &path)?,
             // One that has begun: what it makes must be known before it can be cleared.
             Orphan::Busy if force && look < LOOKS => {
                 std::thread::sleep(Duration::from_millis(1));
@@ -60,7 +71,7 @@ fn delete_one(globals: &Globals, id: &str, force: bool) -> Result<()> {
             let config = state::orphaned_config(&globals.root, id).unwrap_or_default();
             interrupt::hold()?;
             clear_by_config(globals, id, &config, &error)?;
-            return Ok(());
+            return state::remove_directory(&globals.root.join(id));
         }
         Err(error) => return Err(error),
     };
@@ -77,12 +88,17 @@ fn delete_one(globals: &Globals, id: &str, force: bool) -> Result<()> {
     interrupt::hold()?;
     timings::step(Step::Load);
     // Even a stopped container may have processes left, without a pid namespace of its own.
+    let is_begun = container.is_begun();
     if force || status == Status::Created {
         end(&container)?;
         timings::step(Step::Kill);
     }
-    destroy(&container)?;
-    if container.facts.pid == 0 {
+    match destroy(&container) {
+        // Another `delete` was faster; who is in the cgroup is of the next container of that id.
+        Err(_) if !container.is_there() => return Ok(()),
+        outcome => outcome?,
+    }
+    if is_begun {
         // A create that is at it may have cloned meanwhile; without the directory it can't go on.
         container.facts.cgroup.kill(libc::SIGKILL)?;
         container.facts.cgroup.destroy().context(|| "remove the container's cgroup")?;
@@ -90,7 +106,7 @@ fn delete_one(globals: &Globals, id: &str, force: bool) -> Result<()> {
     Ok(())
 }
 
-/// Without a readable state.json: what the saved config.json says of the cgroup, and the directory.
+/// Without a readable state.json: what the saved config.json says of the cgroup.
 fn clear_by_config(globals: &Globals, id: &str, config: &str, why: &Error) -> Result<()> {
     match crate::plan::cgroup_of_config(config, id, globals.cgroup_manager) {
         Ok(cgroup) => {
@@ -102,7 +118,7 @@ fn clear_by_config(globals: &Globals, id: &str, config: &str, why: &Error) -> Re
             "{why}; config.json: {error}: only the state directory is removed, processes may be left"
         )),
     }
-    state::remove_directory(&globals.root.join(id))
+    Ok(())
 }
 
 /// Kills everything in the container and waits for init's end.

@@ -9,7 +9,6 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +20,7 @@ use crate::cgroup::Cgroup;
 use crate::cli::args::{Gc, Globals, Output};
 use crate::cli::output::{self, GcView};
 use crate::error::{Context, Kind, Result};
+use crate::state::remove::{is_at, remove};
 use crate::state::{self, Container, Status};
 use crate::{interrupt, log, sys};
 
@@ -152,12 +152,6 @@ fn changed_within(dir: &File, time: Duration) -> Result<bool> {
         || changed > SystemTime::now() && !time.is_zero())
 }
 
-fn is_at(dir: &File, path: &Path) -> bool {
-    let here = dir.metadata().map(|about| (about.dev(), about.ino()));
-    let there = std::fs::metadata(path).map(|about| (about.dev(), about.ino()));
-    matches!((here, there), (Ok(here), Ok(there)) if here == there)
-}
-
 /// None: something of it lives.
 fn why_dead(container: &Container) -> Result<Option<&'static str>> {
     if container.has_init()? || has_processes(&container.facts.cgroup)? {
@@ -220,9 +214,7 @@ fn clear(globals: &Globals, found: &Found) -> Result<()> {
             if let Some(cgroup) = cgroup {
                 cgroup.destroy().context(|| "remove the container's cgroup")?;
             }
-            if is_at(&found.lock, &path) {
-                state::remove_directory(&path)?;
-            }
+            remove(&found.lock, &path)?;
         }
     }
     Ok(())
