@@ -5,7 +5,7 @@
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 /// Opens for reading.
@@ -18,6 +18,25 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Errno> {
     let mut bytes = vec![0; 16 * 1024];
     fill(&open(path)?, &mut bytes, |n, _| n == 0)?;
     Ok(bytes)
+}
+
+/// A file on disk, below a directory; `size` is more than it will be, if that is known.
+pub(crate) fn read_at(dir: impl AsFd, name: &str, size: usize) -> Result<Vec<u8>, Errno> {
+    let fd = openat(dir, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let mut bytes = vec![0; size];
+    fill(&fd, &mut bytes, |n, _| n == 0)?;
+    Ok(bytes)
+}
+
+/// A file of procfs or of a cgroup that fits into `buffer` by its nature; one call.
+pub(crate) fn read_short<'a>(fd: &OwnedFd, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+    loop {
+        match nix::unistd::read(fd, buffer) {
+            Ok(n) => return Ok(&buffer[..n]),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
 }
 
 /// A file of procfs or of a cgroup. EILSEQ: no UTF-8.

@@ -127,7 +127,7 @@ pub fn texts(text: &str) {
     if let Ok(Some(mask)) = Mask::parse(text) {
         assert!(mask.count() > 0);
     }
-    let _ = state::parse_stat(text);
+    let _ = crate::procstat::parse_stat(text.as_bytes());
     cli::values::fuzz(text);
     let clean = crate::bundle::clean(std::path::Path::new(text));
     assert_eq!(clean, crate::bundle::clean(&clean));

@@ -22,12 +22,17 @@ use crate::bail;
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, Kind, Result};
 use crate::parent::resctrl;
+use crate::procstat::process_of;
 use crate::sys;
 
 const STATE: &str = "state.json";
 const CONFIG: &str = "config.json";
 const FILTER: &str = "seccomp.bpf";
 pub(crate) const FIFO: &str = "exec.fifo";
+
+/// What they seldom exceed, in bytes: one read, and one that finds the end.
+const STATE_SIZE: usize = 4 * 1024;
+const CONFIG_SIZE: usize = 16 * 1024;
 
 /// The format of state.json; a reader takes every older one.
 const VERSION: u32 = 1;
@@ -149,7 +154,8 @@ pub(crate) struct Container {
     dir: OwnedFd,
 }
 
-const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_RDONLY).union(OFlag::O_CLOEXEC);
+pub(crate) const DIRECTORY: OFlag =
+    OFlag::O_DIRECTORY.union(OFlag::O_RDONLY).union(OFlag::O_CLOEXEC);
 
 /// `invalid container ID format` unless the id is a plain name (runc's rule).
 pub(crate) fn check_id(id: &str) -> Result<()> {
@@ -216,6 +222,46 @@ pub(crate) fn parse(text: &str) -> Result<Facts, String> {
     }
 }
 
+/// `below`, which is empty or ends in a slash, and state.json: read and understood. `path` is that of
+/// `dir`, for errors.
+pub(crate) fn load_at(dir: &OwnedFd, below: &str, path: &Path) -> Result<Facts> {
+    let path = || path.join(below);
+    let text = match read(dir, &[below, STATE].concat()) {
+        Ok(text) => text,
+        Err(Errno::ENOENT | Errno::ENOTDIR) => return Err(no_such_container()),
+        Err(errno @ (Errno::EISDIR | Errno::EILSEQ)) => return Err(damaged(&path(), &errno)),
+        Err(errno) => return Err(errno).context(|| format!("read {:?}", path().join(STATE))),
+    };
+    parse(&text).map_err(|why| damaged(&path(), &why))
+}
+
+impl Facts {
+    /// See `Container::has_init`.
+    fn has_init(&self) -> Result<bool> {
+        if self.pid <= 0 {
+            return Ok(false);
+        }
+        let process = process_of(Pid::from_raw(self.pid))
+            .context(|| format!("read /proc/{}/stat", self.pid))?;
+        Ok(process.is_some_and(|p| p.start_time == self.start_time && !p.is_dead()))
+    }
+
+    /// Of one with an init: what is observed; of its cgroup and its directory, what the caller finds.
+    pub(crate) fn status(
+        &self,
+        is_frozen: impl FnOnce() -> Result<bool>,
+        has_fifo: impl FnOnce() -> bool,
+    ) -> Result<Status> {
+        if is_frozen()? {
+            return Ok(Status::Paused);
+        }
+        if !self.has_init()? {
+            return Ok(Status::Stopped);
+        }
+        Ok(if has_fifo() { Status::Created } else { Status::Running })
+    }
+}
+
 impl Container {
     /// Makes the directory and writes the first facts: from here on a killed `create` can be cleared.
     /// `check` says whether what the facts name is free, before they name it.
@@ -254,15 +300,7 @@ impl Container {
             Err(Errno::ENOENT | Errno::ENOTDIR) => return Err(no_such_container()),
             Err(errno) => return Err(errno).context(|| format!("open {path:?}")),
         };
-        let text = match read(&dir, STATE) {
-            Ok(text) => text,
-            Err(Errno::ENOENT) => return Err(no_such_container()),
-            Err(errno @ (Errno::EISDIR | Errno::EILSEQ)) => {
-                return Err(damaged(&path, &errno));
-            }
-            Err(errno) => return Err(errno).context(|| format!("read {:?}", path.join(STATE))),
-        };
-        let facts = parse(&text).map_err(|why| damaged(&path, &why))?;
+        let facts = load_at(&dir, "", &path)?;
         Ok(Self { facts, path, dir })
     }
 
@@ -309,7 +347,7 @@ impl Container {
 
     /// The copy of config.json that `create` took.
     pub(crate) fn config(&self) -> Result<String> {
-        read(&self.dir, CONFIG).context(|| format!("read {:?}", self.path.join(CONFIG)))
+        config_at(&self.dir, "").context(|| format!("read {:?}", self.path.join(CONFIG)))
     }
 
     /// Puts another config in place of that copy, whole or not at all.
@@ -360,12 +398,7 @@ impl Container {
     /// # Errors
     /// What keeps from looking: "I cannot see it" is not "it is gone".
     pub(crate) fn has_init(&self) -> Result<bool> {
-        if self.facts.pid <= 0 {
-            return Ok(false);
-        }
-        let process = process_of(Pid::from_raw(self.facts.pid))
-            .context(|| format!("read /proc/{}/stat", self.facts.pid))?;
-        Ok(process.is_some_and(|p| p.start_time == self.facts.start_time && !p.is_dead()))
+        self.facts.has_init()
     }
 
     /// A descriptor for init that cannot hit a stranger: opened first, then checked.
@@ -401,13 +434,7 @@ impl Container {
             // It may have ended well since its facts were read.
             return self.again().map_or(Ok(Status::Stopped), |later| later.status());
         }
-        if self.facts.cgroup.is_frozen()? {
-            return Ok(Status::Paused);
-        }
-        if !self.has_init()? {
-            return Ok(Status::Stopped);
-        }
-        Ok(if self.has_fifo() { Status::Created } else { Status::Running })
+        self.facts.status(|| self.facts.cgroup.is_frozen(), || self.has_fifo())
     }
 
     /// Whether the directory is still where it was: `delete` removes it last.
@@ -421,8 +448,7 @@ impl Container {
     }
 
     pub(crate) fn has_fifo(&self) -> bool {
-        // Not by faccessat with a flag: that is a call of Linux 5.8, which filters refuse.
-        fstatat(&self.dir, FIFO, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+        exists_at(&self.dir, FIFO)
     }
 
     /// Waits for other commands that change this container; released when this process ends.
@@ -522,18 +548,28 @@ fn make_directory(root: &Path, path: &Path) -> Result<()> {
     }
 }
 
+/// Not by faccessat with a flag: that is a call of Linux 5.8, which filters refuse.
+pub(crate) fn exists_at(dir: &OwnedFd, path: &str) -> bool {
+    fstatat(dir, path, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+}
+
 fn flock(dir: &OwnedFd, operation: i32) -> Result<(), Errno> {
     sys::fd::flock(dir.as_fd(), operation)
 }
 
-/// A file in a directory, as text.
+/// A file in a directory, as text. EILSEQ: no UTF-8.
 pub(crate) fn read(dir: &OwnedFd, name: &str) -> Result<String, Errno> {
-    let fd = openat(dir, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-    let mut text = String::new();
-    File::from(fd)
-        .read_to_string(&mut text)
-        .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EILSEQ)))?;
-    Ok(text)
+    text_at(dir, name, STATE_SIZE)
+}
+
+/// The copy of config.json; `below` is empty or ends in a slash.
+pub(crate) fn config_at(dir: &OwnedFd, below: &str) -> Result<String, Errno> {
+    text_at(dir, &[below, CONFIG].concat(), CONFIG_SIZE)
+}
+
+fn text_at(dir: &OwnedFd, name: &str, size: usize) -> Result<String, Errno> {
+    let bytes = crate::file::read_at(dir, name, size)?;
+    String::from_utf8(bytes).map_err(|_| Errno::EILSEQ)
 }
 
 /// A temporary file and a rename: readers see the old or the new content.
@@ -551,44 +587,6 @@ pub(crate) fn write_atomically(dir: &OwnedFd, name: &str, bytes: &[u8]) -> Resul
         let _ = unlinkat(dir, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
     }
     written
-}
-
-/// What /proc/PID/stat tells that matters here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ProcessFacts {
-    pub start_time: u64,
-    /// `R`, `S`, `D` …
-    pub state: char,
-}
-
-impl ProcessFacts {
-    /// Zombie or dead.
-    pub(crate) fn is_dead(&self) -> bool {
-        matches!(self.state, 'Z' | 'X')
-    }
-}
-
-/// `R`, `S`, `D` …: what it is doing; None when it is gone.
-pub(crate) fn state_letter(pid: Pid) -> Option<char> {
-    process_of(pid).ok().flatten().map(|process| process.state)
-}
-
-/// None: no such process.
-pub(crate) fn process_of(pid: Pid) -> Result<Option<ProcessFacts>, Errno> {
-    match crate::file::read_kernel(format!("/proc/{pid}/stat")) {
-        Ok(text) => Ok(parse_stat(&text)),
-        Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
-        Err(errno) => Err(errno),
-    }
-}
-
-/// Fields 3 and 22; the name in field 2 may hold anything, so count from its closing bracket.
-pub(crate) fn parse_stat(text: &str) -> Option<ProcessFacts> {
-    let (_, rest) = text.rsplit_once(") ")?;
-    let mut fields = rest.split(' ');
-    let state = fields.next()?.chars().next()?;
-    let start_time = fields.nth(18)?.parse().ok()?;
-    Some(ProcessFacts { start_time, state })
 }
 
 #[cfg(test)]
@@ -660,15 +658,6 @@ mod tests {
             assert_eq!(check_id(bad).unwrap_err().to_string(), "invalid container ID format");
         }
         assert_eq!(check_id("").unwrap_err().to_string(), "container id cannot be empty");
-    }
-
-    #[test]
-    fn a_name_with_brackets_does_not_confuse_stat() {
-        let line = "7 (a) Z (b) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
-        let got = parse_stat(line).unwrap();
-        assert_eq!(got, ProcessFacts { start_time: 4242, state: 'S' });
-        assert!(!got.is_dead());
-        assert!(process_of(nix::unistd::getpid()).unwrap().is_some());
     }
 
     #[test]

@@ -4,7 +4,9 @@
 mod common;
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::process::CommandExt;
+use std::process::Stdio;
 use std::time::Duration;
 
 use common::{Bundle, Value, can_run, is_root, json};
@@ -162,6 +164,59 @@ fn list_shows_what_is_there() {
     assert_eq!(json[0]["pid"], bundle.pid());
     let gone = bundle.command(&["list"]).env("X", "").output().unwrap();
     assert!(gone.status.success());
+}
+
+/// The order is that of the ids; what is no container is passed over, what is a damaged one reported.
+#[test]
+fn list_passes_over_what_cannot_be_read() {
+    if !can_run() {
+        return;
+    }
+    let bundle = Bundle::new("sleep 100");
+    bundle.start_detached();
+    let root = bundle.state_root();
+    for id in ["a", "zz"] {
+        let copy = root.join(id);
+        fs::create_dir(&copy).unwrap();
+        let state = fs::read_to_string(root.join(bundle.id()).join("state.json")).unwrap();
+        let state =
+            state.replacen(&format!("\"id\":\"{}\"", bundle.id()), &format!("\"id\":\"{id}\""), 1);
+        fs::write(copy.join("state.json"), state).unwrap();
+    }
+    fs::create_dir(root.join("empty")).unwrap();
+    fs::write(root.join("file"), "").unwrap();
+    std::os::unix::fs::symlink("a", root.join("link")).unwrap();
+    fs::create_dir(root.join("broken")).unwrap();
+    fs::write(root.join("broken/state.json"), "{").unwrap();
+    let run = bundle.runtime(&["list", "-q"]).ok();
+    for id in ["a", "zz", "empty", "broken"] {
+        fs::remove_dir_all(root.join(id)).unwrap();
+    }
+    let mut ids = ["a", bundle.id(), "zz"];
+    ids.sort_unstable();
+    assert_eq!(run.out.lines().collect::<Vec<_>>(), ids);
+    assert!(run.err.contains("load container broken: "), "{}", run.err);
+    assert_eq!(run.err.matches("load container").count(), 1, "{}", run.err);
+}
+
+/// Any process may call itself what it likes (prctl(2) PR_SET_NAME).
+#[test]
+fn an_init_whose_name_is_no_utf_8_has_a_state() {
+    if !can_run() {
+        return;
+    }
+    let script = "printf '\\377) \\377' >/proc/self/comm; echo; sleep 20; :";
+    let bundle = Bundle::new(script);
+    bundle.write();
+    let mut run = bundle.command(&["run", bundle.id()]);
+    let mut run = run.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    // Its line end comes when it has that name.
+    let line = run.stdout.as_mut().unwrap().read_exact(&mut [0]);
+    let state = bundle.runtime(&["state", bundle.id()]);
+    bundle.runtime(&["delete", "--force", bundle.id()]).ok();
+    run.wait().unwrap();
+    line.unwrap();
+    assert!(state.ok().out.contains("\"status\": \"running\""));
 }
 
 #[test]

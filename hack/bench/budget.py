@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What run, exec and state may cost, without a clock: instructions and system calls.
+"""What run, exec, state and list may cost, without a clock: instructions and system calls.
 
     hack/bench/budget.py [--creel build/creel]            fails where one is 3 percent above budget.json
     hack/bench/budget.py --record                         writes budget.json anew: look at the difference
@@ -26,7 +26,8 @@ from subjects import Site
 
 HERE = Path(__file__).resolve().parent
 FILE = HERE / "budget.json"
-COMMANDS, ALLOWED, ROUNDS = ("run", "exec", "state"), 1.03, 6
+COMMANDS, ALLOWED, ROUNDS = ("run", "exec", "state", "list"), 1.03, 6
+LISTED = 20
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
@@ -42,6 +43,8 @@ def plain(config):
 def arguments(command, site):
     runtime = site.runtimes[0]
     long, short = f"long-{runtime.name}", str(runtime.short)
+    if command == "list":
+        return [*map(str, runtime.many_base[1:]), "list"]
     what = {"run": ["run", "--bundle", short, "budget"], "exec": ["exec", long, "/bin/true"], "state": ["state", long]}
     return ["--root", str(site.work / f"state-{runtime.name}"), *what[command]]
 
@@ -91,6 +94,7 @@ def measure(creel):
         site.runtimes[0].up()
         # The first one leaves its filter for the next.
         site.runtimes[0].exec()
+        site.runtimes[0].fill(LISTED)
         for command in COMMANDS:
             for kind, count in able.items():
                 rounds = ROUNDS if kind == "calls" else 1

@@ -12,7 +12,7 @@ use super::Cgroup;
 use super::dir::{Dir, keyed, wait_event};
 use crate::bail;
 use crate::error::{Context, Result};
-use crate::state::state_letter;
+use crate::procstat::state_letter;
 use crate::sys::pidfd::{pidfd_open, wait_exit};
 
 /// How long nobody at all may end. Killed processes are usually gone in a millisecond; one in an

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::dir::{Dir as Listing, Type};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::fcntl::{AT_FDCWD, OFlag, ResolveFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs};
@@ -17,6 +17,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::error::{Context, Result};
 use crate::file;
+use crate::sys::openat2::openat2;
 
 const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
@@ -31,10 +32,7 @@ impl Dir {
     /// ENOTSUP: the path is not on a cgroup filesystem (something is mounted over it).
     pub(crate) fn open(path: &str) -> Result<Self, Errno> {
         let fd = openat(AT_FDCWD, path, DIRECTORY, Mode::empty())?;
-        let magic = fstatfs(&fd)?.filesystem_type();
-        if magic != CGROUP_SUPER_MAGIC && magic != CGROUP2_SUPER_MAGIC {
-            return Err(Errno::ENOTSUP);
-        }
+        check_cgroupfs(&fd)?;
         Ok(Self { fd, path: path.to_owned() })
     }
 
@@ -114,9 +112,38 @@ impl Dir {
     }
 }
 
+fn check_cgroupfs(fd: &OwnedFd) -> Result<(), Errno> {
+    let magic = fstatfs(fd)?.filesystem_type();
+    if magic == CGROUP_SUPER_MAGIC || magic == CGROUP2_SUPER_MAGIC {
+        Ok(())
+    } else {
+        Err(Errno::ENOTSUP)
+    }
+}
+
 impl AsFd for Dir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+/// The mounts of cgroup filesystems, each opened and checked once: for files of many cgroups.
+#[derive(Debug, Default)]
+pub(crate) struct Mounts(Vec<(String, Dir)>);
+
+impl Mounts {
+    /// A file below the mount, for reading; None where it cannot be had so.
+    pub(super) fn file(&mut self, mount: &str, path: &str) -> Option<File> {
+        let at = match self.0.iter().position(|(known, _)| known == mount) {
+            Some(at) => at,
+            None => {
+                self.0.push((mount.to_owned(), Dir::open(mount).ok()?));
+                self.0.len() - 1
+            }
+        };
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW;
+        let resolve = ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_SYMLINKS;
+        openat2(self.0[at].1.as_fd(), path, flags, resolve).ok().map(File)
     }
 }
 
@@ -125,6 +152,19 @@ impl AsFd for Dir {
 pub(crate) struct File(OwnedFd);
 
 impl File {
+    /// One file alone, for reading. ENOTSUP as of `Dir::open`.
+    pub(crate) fn open(path: &str) -> Result<Self, Errno> {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let fd = openat(AT_FDCWD, path, flags, Mode::empty())?;
+        check_cgroupfs(&fd)?;
+        Ok(Self(fd))
+    }
+
+    /// A value that is shorter than `buffer` by its nature.
+    pub(crate) fn read_into<'a>(&self, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+        file::read_short(&self.0, buffer)
+    }
+
     pub(crate) fn write(&self, value: &str) -> Result<(), Errno> {
         // An empty write would not reach the kernel's handler; a line end is an empty value.
         let value = if value.is_empty() { "\n" } else { value };

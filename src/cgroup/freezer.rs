@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::Cgroup;
-use super::dir::{Dir, wait_event};
+use super::dir::{Dir, File, Mounts, wait_event};
 use crate::bail;
 use crate::error::{Context, Result};
 
@@ -57,6 +57,11 @@ impl Cgroup {
     /// Whether this very cgroup was frozen; a frozen ancestor does not count. Gone: false.
     pub(crate) fn is_frozen(&self) -> Result<bool> {
         let Some(path) = self.freezer_path() else { return Ok(false) };
+        let name = self.freezer_file();
+        let file = File::open(&[path, "/", name.0].concat());
+        if file.is_ok_and(|file| says(&file, name.1)) {
+            return Ok(false);
+        }
         match Dir::open(path) {
             Ok(dir) => is_frozen(&dir),
             Err(Errno::ENOENT) => Ok(false),
@@ -64,10 +69,38 @@ impl Cgroup {
         }
     }
 
+    /// As `is_frozen`, for one of many.
+    pub(crate) fn is_frozen_below(&self, mounts: &mut Mounts) -> Result<bool> {
+        let mount = match &self.unified {
+            Some(dir) if self.is_unified() => Some(&dir.mount),
+            _ => self.v1_of("freezer").map(|dir| &dir.mount),
+        };
+        let (name, thawed) = self.freezer_file();
+        let thawed = |mount| {
+            let path = self.freezer_path()?.strip_prefix(mount)?.strip_prefix('/')?;
+            let file = mounts.file(mount, &[path, "/", name].concat())?;
+            says(&file, thawed).then_some(())
+        };
+        match mount.map(String::as_str).and_then(thawed) {
+            Some(()) => Ok(false),
+            None => self.is_frozen(),
+        }
+    }
+
+    /// The file that nearly always says that it is thawed, and how: then that is the answer.
+    fn freezer_file(&self) -> (&'static str, &'static str) {
+        if self.is_unified() { ("cgroup.freeze", "0\n") } else { ("freezer.state", "THAWED\n") }
+    }
+
     /// On a hybrid host v2 can freeze those that have joined it; only alone that is everybody.
     pub(crate) fn freezer_path(&self) -> Option<&str> {
         if self.is_unified() { self.path("") } else { self.path("freezer") }
     }
+}
+
+fn says(file: &File, value: &str) -> bool {
+    let mut buffer = [0; 16];
+    file.read_into(&mut buffer).is_ok_and(|text| text == value.as_bytes())
 }
 
 /// For a directory of either kind.

@@ -38,6 +38,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use dir::Mounts;
 pub(crate) use hierarchy::Hierarchies;
 pub(crate) use join::{Doors, ExecCgroup, SubCgroups};
 pub(crate) use owner::plan as plan_owner;

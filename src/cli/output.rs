@@ -72,34 +72,44 @@ pub(crate) fn list_quiet(views: &[StateView<'_>]) -> String {
 
 /// `list`.
 pub(crate) fn list_table(views: &[StateView<'_>]) -> String {
-    let head = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
-    let row = |v: &StateView<'_>| {
-        [v.id, &v.pid.to_string(), v.status, v.bundle, v.created, v.owner].map(str::to_owned)
-    };
-    let rows: Vec<[String; 6]> = std::iter::once(head).chain(views.iter().map(row)).collect();
+    let pids: Vec<String> = views.iter().map(|view| view.pid.to_string()).collect();
+    let mut rows = vec![["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]];
+    rows.extend(
+        views.iter().zip(&pids).map(|(v, pid)| [v.id, pid, v.status, v.bundle, v.created, v.owner]),
+    );
     table(&rows)
 }
 
 /// Columns as wide as their widest cell and three spaces, twelve at least; the last one is ragged.
-pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |text: &str| text.chars().count();
+pub(super) fn table<const N: usize>(rows: &[[impl AsRef<str>; N]]) -> String {
+    let width = |text: &str| if text.is_ascii() { text.len() } else { text.chars().count() };
     let mut widths = [12; N];
     for row in rows {
         for (column, cell) in widths.iter_mut().zip(row) {
-            *column = (*column).max(width(cell) + 3);
+            *column = (*column).max(width(cell.as_ref()) + 3);
         }
     }
-    let mut out = String::new();
+    let mut out = String::with_capacity(rows.len() * (widths.iter().sum::<usize>() + 1));
     for row in rows {
         for (n, cell) in row.iter().enumerate() {
+            let cell = cell.as_ref();
             out.push_str(cell);
             if n + 1 < N {
-                out.extend(std::iter::repeat_n(' ', widths[n] - width(cell)));
+                pad(&mut out, widths[n] - width(cell));
             }
         }
         out.push('\n');
     }
     out
+}
+
+fn pad(out: &mut String, mut count: usize) {
+    const BLANK: &str = "                                ";
+    while count > 0 {
+        let some = count.min(BLANK.len());
+        out.push_str(&BLANK[..some]);
+        count -= some;
+    }
 }
 
 /// What `gc` shows of a dead container.

@@ -137,7 +137,7 @@ pub(super) fn end(container: &Container) -> Result<()> {
     let Some(init) = init else { return Ok(()) };
     if !sys::pidfd::wait_exit(init.as_fd(), Some(PATIENCE)).context(|| "wait for init")? {
         let pid = container.facts.pid;
-        let state = state::state_letter(nix::unistd::Pid::from_raw(pid)).unwrap_or('?');
+        let state = crate::procstat::state_letter(nix::unistd::Pid::from_raw(pid)).unwrap_or('?');
         bail!("container init still running: process {pid} ({state}) was killed {PATIENCE:?} ago");
     }
     Ok(())

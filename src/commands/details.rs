@@ -7,16 +7,15 @@ use crate::cli::output::Details;
 use crate::hooks::{Hooks, POINTS};
 use crate::namespace::{KINDS, is_own};
 use crate::oci;
-use crate::state::{Container, Status};
+use crate::state::{Facts, Status};
 
 /// Whatever cannot be read, or is not there any more, is left out.
-pub(super) fn of(container: &Container, status: Status) -> Details {
-    let facts = &container.facts;
+pub(super) fn of(facts: &Facts, config: Option<&str>, status: Status) -> Details {
     let mut details = Details {
         driver: facts.cgroup.driver_name(),
         unit: facts.cgroup.unit_name().map(str::to_owned),
         cgroups: facts.cgroup.places(),
-        hooks: hooks(container),
+        hooks: config.map(hooks).unwrap_or_default(),
         ..Details::default()
     };
     if status != Status::Stopped && facts.pid > 0 {
@@ -30,9 +29,8 @@ pub(super) fn of(container: &Container, status: Status) -> Details {
     details
 }
 
-fn hooks(container: &Container) -> Vec<(&'static str, usize)> {
-    let Ok(text) = container.config() else { return Vec::new() };
-    let Ok(spec) = oci::parse::<oci::Spec<'_>>(&text) else { return Vec::new() };
+fn hooks(config: &str) -> Vec<(&'static str, usize)> {
+    let Ok(spec) = oci::parse::<oci::Spec<'_>>(config) else { return Vec::new() };
     let Ok(hooks) = Hooks::plan(spec.hooks.as_ref()) else { return Vec::new() };
     let count = |(point, name)| (name, hooks.at(point).len());
     POINTS.into_iter().map(count).filter(|(_, count)| *count != 0).collect()

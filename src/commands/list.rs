@@ -1,15 +1,60 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `list`.
 
-use std::os::unix::fs::MetadataExt;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use super::{details, print, state};
+use nix::errno::Errno;
+
+use super::{details, print};
 use crate::ExitCode;
 use crate::cli::args::{Globals, Output};
-use crate::cli::output::{self, StateView};
+use crate::cli::output::{self, Details, StateView};
 use crate::error::{Context, Kind, Result};
 use crate::log;
-use crate::state::{Container, Status};
+use crate::shelf::{Place, Shelf};
+use crate::state::{Facts, Status};
+
+/// Of a container, what is shown: the rest of its state is not kept for hundreds of them.
+#[derive(Debug)]
+pub(super) struct Seen {
+    id: String,
+    pid: i32,
+    status: Status,
+    bundle: PathBuf,
+    rootfs: PathBuf,
+    created: String,
+    annotations: BTreeMap<String, String>,
+    owner: String,
+    details: Option<Details>,
+}
+
+impl Seen {
+    pub(super) fn new(
+        facts: Facts,
+        status: Status,
+        owner: String,
+        details: Option<Details>,
+    ) -> Self {
+        let Facts { id, pid, bundle, rootfs, created, annotations, .. } = facts;
+        Self { id, pid, status, bundle, rootfs, created, annotations, owner, details }
+    }
+
+    pub(super) fn view(&self) -> StateView<'_> {
+        StateView {
+            oci_version: crate::oci::VERSION,
+            id: &self.id,
+            pid: if self.status == Status::Stopped { 0 } else { self.pid },
+            status: self.status.name(),
+            bundle: self.bundle.to_str().unwrap_or_default(),
+            rootfs: self.rootfs.to_str().unwrap_or_default(),
+            created: &self.created,
+            annotations: &self.annotations,
+            owner: &self.owner,
+            details: self.details.as_ref(),
+        }
+    }
+}
 
 pub(crate) fn list(
     globals: &Globals,
@@ -17,16 +62,8 @@ pub(crate) fn list(
     quiet: bool,
     all_details: bool,
 ) -> Result<ExitCode> {
-    let found = find(globals)?;
-    let details: Vec<_> = match all_details && !quiet {
-        true => found.iter().map(|(c, status, _)| Some(details::of(c, *status))).collect(),
-        false => found.iter().map(|_| None).collect(),
-    };
-    let views = found.iter().zip(&details).map(|((container, status, owner), details)| StateView {
-        details: details.as_ref(),
-        ..state::view(container, *status, owner)
-    });
-    let views: Vec<_> = views.collect();
+    let found = find(globals, all_details && !quiet)?;
+    let views: Vec<_> = found.iter().map(Seen::view).collect();
     print(&match (quiet, format) {
         (true, _) => output::list_quiet(&views),
         (false, Output::Json) => output::list_json(&views),
@@ -38,57 +75,49 @@ pub(crate) fn list(
 
 /// The ids of all containers, whatever state they are in, sorted.
 pub(super) fn ids(globals: &Globals) -> Result<Vec<String>> {
-    let mut ids: Vec<String> = directories(globals)?.into_iter().map(|(id, _)| id).collect();
+    let Some(shelf) = open(globals)? else { return Ok(Vec::new()) };
+    let mut ids: Vec<String> = shelf.places()?.into_iter().map(|place| place.id).collect();
     ids.sort();
     Ok(ids)
 }
 
 /// Every container that can be read, by id. One that cannot is reported and passed over, as by runc.
-fn find(globals: &Globals) -> Result<Vec<(Container, Status, String)>> {
-    let root = &globals.root;
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let mut found = Vec::new();
-    for (id, uid) in directories(globals)? {
-        match Container::load(root, &id).and_then(|c| Ok((c.status()?, c))) {
-            Ok((status, container)) => found.push((container, status, owner(&passwd, uid))),
+fn find(globals: &Globals, with_details: bool) -> Result<Vec<Seen>> {
+    let Some(mut shelf) = open(globals)? else { return Ok(Vec::new()) };
+    let passwd = crate::file::read("/etc/passwd".as_ref()).unwrap_or_default();
+    let mut places = shelf.places()?;
+    places.sort_by(|a, b| a.id.cmp(&b.id));
+    let mut found = Vec::with_capacity(places.len());
+    for Place { id, uid } in places {
+        match shelf.look(&id) {
+            Ok((facts, status)) => {
+                let of = |()| details::of(&facts, shelf.config(&id).as_deref(), status);
+                let details = with_details.then_some(()).map(of);
+                found.push(Seen::new(facts, status, owner(&passwd, uid), details));
+            }
             // Deleted meanwhile, or not a container.
             Err(error) if error.kind() == Kind::NoSuchContainer => {}
             Err(error) => log::warn(&format!("load container {id}: {error}")),
         }
     }
-    found.sort_by(|a, b| a.0.facts.id.cmp(&b.0.facts.id));
     Ok(found)
 }
 
-/// The names of the state directories, and whose they are.
-fn directories(globals: &Globals) -> Result<Vec<(String, u32)>> {
-    let root = &globals.root;
-    let entries = match std::fs::read_dir(root) {
-        Ok(entries) => entries,
-        // Nothing was ever created in the default root; one that was named should be there.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !globals.root_is_explicit => {
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(error).context(|| format!("open {root:?}")),
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry.context(|| format!("read {root:?}"))?;
-        let Ok(id) = entry.file_name().into_string() else { continue };
-        match entry.metadata() {
-            Ok(about) if about.is_dir() => found.push((id, about.uid())),
-            _ => {}
-        }
+/// None: nothing was ever created in the default root; one that was named should be there.
+fn open(globals: &Globals) -> Result<Option<Shelf>> {
+    match Shelf::open(&globals.root) {
+        Err(Errno::ENOENT) if !globals.root_is_explicit => Ok(None),
+        opened => opened.map(Some).context(|| format!("open {:?}", globals.root)),
     }
-    Ok(found)
 }
 
 /// The user's name by /etc/passwd, else `#UID`. (The C library's look-up loads plugins.)
-fn owner(passwd: &str, uid: u32) -> String {
-    let name = passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
+fn owner(passwd: &[u8], uid: u32) -> String {
+    let name = passwd.split(|byte| *byte == b'\n').find_map(|line| {
+        let mut fields = line.split(|byte| *byte == b':');
         let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+        let is_it = std::str::from_utf8(fields.nth(1)?).ok()?.parse() == Ok(uid);
+        is_it.then(|| String::from_utf8_lossy(name).into_owned())
     });
     name.unwrap_or_else(|| format!("#{uid}"))
 }
