@@ -154,6 +154,7 @@ mod tests {
     use std::os::fd::AsRawFd;
 
     use nix::fcntl::{OFlag, open};
+    use nix::mount::MsFlags;
     use nix::sys::stat::Mode;
 
     use super::*;
@@ -163,7 +164,11 @@ mod tests {
     #[test]
     fn the_view_cannot_be_made_writable_again() {
         inside(|_| {
-            let view = read_only_view(c"/etc/passwd")?;
+            // Its own file: an ordinary user may not write to others anyway.
+            let none = None::<&str>;
+            nix::mount::mount(Some("t"), "/mnt", Some("tmpfs"), MsFlags::empty(), none)?;
+            std::fs::write("/mnt/own", "")?;
+            let view = read_only_view(c"/mnt/own")?;
             let again = format!("/proc/self/fd/{}", view.as_raw_fd());
             let held = open(again.as_str(), OFlag::O_PATH, Mode::empty())?;
             // As execveat does.
