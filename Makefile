@@ -7,7 +7,7 @@ MANUAL  := build/manual
 ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
 export CREEL_COMMIT := $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo -dirty)
 
-.PHONY: help demo build manual install uninstall deb test-packaging lint test test-unit test-integration test-cve fuzz-root test-conformance test-enosys test-e2e test-vm vm crash-matrix crash-matrix-vm races soak test-budget bench bench-seccomp fuzz clean
+.PHONY: help demo build manual install uninstall deb test-packaging lint test test-unit test-integration test-cve fuzz-root test-conformance test-enosys test-e2e test-vm vm crash-matrix crash-matrix-vm races soak test-budget bench bench-seccomp fuzz sanitize clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -119,6 +119,10 @@ bench-seccomp: build ## seccomp: compiling Docker's profile, loading it, living 
 
 fuzz: ## the targets of fuzz/, ten minutes each; FUZZ_SECONDS=, FUZZ_TARGETS=, FUZZ_CORPUS=
 	hack/fuzz.sh $(or $(FUZZ_SECONDS),600) $(FUZZ_TARGETS)
+
+sanitize: ## memory errors: AddressSanitizer and valgrind; SANITIZE='unit check containers memcheck'
+	@hack/deps.sh run sanitize
+	hack/sanitize.sh $(SANITIZE)
 
 clean: ## remove what was built
 	cargo clean

@@ -16,6 +16,7 @@ packages() {
                 fuse-overlayfs uidmap catatonit busybox-static jq procps iproute2 util-linux bsdutils ;;
     docker) echo docker.io docker-registry iptables busybox-static jq iproute2 util-linux bsdutils ;;
     bench) echo crun runc python3 ;;
+    sanitize) echo valgrind gcc busybox-static uidmap util-linux ;;
     vm)    echo debootstrap python3 cpio kmod e2fsprogs xz-utils binutils util-linux ;; # and QEMU, below
     *)     echo "hack/deps.sh: unknown purpose $1" >&2; exit 2 ;;
     esac

@@ -40,7 +40,7 @@ mod testing;
 mod time;
 mod timings;
 
-#[cfg(not(fuzzing))]
+#[cfg(not(any(fuzzing, sanitized)))]
 #[global_allocator]
 static ALLOCATOR: sys::alloc::Arena = sys::alloc::Arena::new();
 
