@@ -101,7 +101,7 @@ def grow(site, view, options, errors):
     found = {}
     say("smallest memory limit")
     found["smallest limit"] = series.smallest_limit(site, errors)
-    if view != options.views[-1]:
+    if options.limits or view != options.views[-1]:
         return found
     say("many at once")
     found["starts"] = series.starts(site, errors)
@@ -244,6 +244,8 @@ def arguments():
     parser.add_argument("--full", action="store_true",
         help="what docs/benchmarks.md shows: both views, 20 rounds, tables, chart; ten minutes")
     parser.add_argument("--without-series", action="store_true", help="no masks, mounts, many at once, limits")
+    parser.add_argument("--limits", action="store_true", help="the smallest memory limit alone")
+    parser.add_argument("--tools", metavar="DIR", help="floor and measure are there, built: see vm.py")
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--quick", action="store_true", help="3 rounds, no chart unless asked for")
     parser.add_argument("--json", metavar="FILE", help="all samples")
@@ -257,10 +259,10 @@ def arguments():
         options.markdown = options.markdown or str(HERE.parents[1] / "docs/benchmarks.md")
     if options.quick:
         options.rounds = 3
-    elif not options.svg:
+    elif not options.limits and not options.svg:
         options.svg = str(HERE.parents[1] / "docs/bench.svg")
     options.views = options.views or ["host"]
-    options.workloads = options.workloads or WORKLOADS
+    options.workloads = [] if options.limits else options.workloads or WORKLOADS
     options.runtimes = {
         name: path
         for name, path in find_runtimes(options.runtime).items()

@@ -104,7 +104,7 @@ def host_mounts(site, rounds, errors):
 
 def smallest_limit(site, errors):
     """Kilobytes of linux.resources.memory.limit with which busybox's true starts five times of five."""
-    if "blockIO" in site.left_out or "memory" in site.left_out:
+    if "memory" in site.left_out:
         return {}
     found = {}
     for runtime in site.runtimes:

@@ -248,8 +248,8 @@ class Site:
         self.left_out = self.cgroups.fit(self.config)
         if hasattr(self.options, "plain"):
             self.options.plain(self.config)
-        header = seccomp_tree.header(self.config["linux"]["seccomp"])
-        (self.work / "filter.h").write_text(header)
+        if not getattr(self.options, "tools", None):
+            write_filter(self.config, self.work)
         floor, measure = (self.compile(name) for name in ("floor", "measure"))
         self.measure = Measure(measure, self.work)
         self.floor = Floor(floor, self)
@@ -257,26 +257,13 @@ class Site:
         return self
 
     def compile(self, name):
-        """With musl where it is at hand: its start needs no CPUID, dear in a virtual machine."""
-        binary = self.work / name
-        command = [
-            "-O2",
-            "-static",
-            "-Wno-unused-result",
-            "-I",
-            self.work,
-            "-o",
-            binary,
-            HERE / f"{name}.c",
-        ]
-        if "CC" not in os.environ and shutil.which("musl-gcc"):
-            triple = f"{os.uname().machine}-linux-gnu"
-            headers = ["-idirafter", "/usr/include", "-idirafter", f"/usr/include/{triple}"]
-            subprocess.run(["musl-gcc", *command, *headers], check=True)
-            self.libc = "musl"
+        binary, self.libc = (self.work / name), libc()
+        tools = getattr(self.options, "tools", None)
+        if tools:
+            shutil.copy(Path(tools) / name, binary)
+            self.libc = (Path(tools) / "libc").read_text()
         else:
-            subprocess.run([os.environ.get("CC", "cc"), *command], check=True)
-            self.libc = "the C compiler's libc"
+            compile_tool(name, self.work, self.work)
         return binary
 
     def _root(self):
@@ -340,6 +327,28 @@ class Site:
         if os.path.ismount(self.folder):
             machine.umount(self.folder)
         self.folder.rmdir()
+
+
+def write_filter(config, folder):
+    """The profile as floor.c includes it."""
+    (folder / "filter.h").write_text(seccomp_tree.header(config["linux"]["seccomp"]))
+
+
+def libc():
+    """musl where it is at hand: its start needs no CPUID, dear in a virtual machine."""
+    is_musl = "CC" not in os.environ and shutil.which("musl-gcc")
+    return "musl" if is_musl else "the C compiler's libc"
+
+
+def compile_tool(name, headers, folder):
+    """floor, measure, steps, static, into `folder`; `headers` has filter.h."""
+    command = ["-O2", "-static", "-Wno-unused-result", "-I", headers, "-o", folder / name, HERE / f"{name}.c"]
+    if libc() == "musl":
+        triple = f"{os.uname().machine}-linux-gnu"
+        of_kernel = ["-idirafter", "/usr/include", "-idirafter", f"/usr/include/{triple}"]
+        subprocess.run(["musl-gcc", *command, *of_kernel], check=True)
+    else:
+        subprocess.run([os.environ.get("CC", "cc"), *command], check=True)
 
 
 def check_floor_is_complete(config):
