@@ -98,6 +98,7 @@ class Site:
         self.name = self.work.name
         self.runtime = [runtime, "--root", str(self.work / "state"), *options]
         self.systemd = "--systemd-cgroup" in options
+        self.count = 0
         self.inject = (prepared or self.work) / "inject"
         if not prepared:
             compile_injector(self.inject)
@@ -329,14 +330,15 @@ class Matrix:
     """One command's points, tried one after the other."""
 
     def __init__(self, site, command, names):
-        self.site, self.command, self.names, self.count = site, command, names, 0
+        self.site, self.command, self.names = site, command, names
         self.row = dict.fromkeys(("points", "kills", "left", "errors", "tolerated", "bad", "signals", "finished", "unsound", "unreached"), 0)
         self.changed = []
         self.problems = []
 
     def prepare(self):
-        self.count += 1
-        name = f"c{self.count}"
+        # Never one that another command has had: what is left of a bad trial is not in the way.
+        self.site.count += 1
+        name = f"c{self.site.count}"
         self.site.write_config(name)
         for step in self.command.before:
             status, err = self.site.call(*step(name))
@@ -553,7 +555,8 @@ def main():
         for pid in site.children():
             os.kill(pid, signal.SIGKILL)
         site.close()
-    total = table(rows)
+        # Also of a run that was ended early.
+        total = table(rows)
     bad = total["left"] + total["bad"] + total["unsound"]
     print(f"\n{total['kills'] + total['errors'] + total['signals']} faults in {time.monotonic() - began:.0f} s, {bad} with a wrong outcome")
     return 1 if bad else 0

@@ -225,14 +225,15 @@ impl Drop for User {
 
 const NAME: &str = "creel-test-user";
 
-/// An id that nobody has.
+/// An id that nobody has; another one in each run, as limits count the processes of all runs at once.
 fn free_id() -> u32 {
     let known = ["/etc/passwd", "/etc/group"].map(|f| fs::read_to_string(f).unwrap_or_default());
     let taken = |id: &u32| {
         let id = id.to_string();
         known.iter().flat_map(|text| text.lines()).any(|line| line.split(':').nth(2) == Some(&id))
     };
-    (60_100..60_200).find(|id| !taken(id)).expect("a free id")
+    let first = 60_100 + std::process::id() % 1000;
+    (first..first + 100).find(|id| !taken(id)).expect("a free id")
 }
 
 /// Root's part, in the private mount namespace; `$1` is the user's script.
