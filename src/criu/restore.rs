@@ -73,8 +73,8 @@ pub(crate) fn restore(
     signals: Option<&Signals>,
 ) -> Result<(Restored, Plan)> {
     super::warn_rootless("restore");
-    let program = swrk::find()?;
     let directories = Directories::open(&options.criu, LOG)?;
+    let program = swrk::find()?;
     interrupt::catch()?;
     let container =
         Container::create(root, plan.facts.clone(), config, || plan.cgroup_place.check_unused())?;
