@@ -404,10 +404,6 @@ pub(crate) fn is_v1() -> bool {
     fs::metadata("/sys/fs/cgroup/pids").is_ok()
 }
 
-pub(crate) fn has_criu() -> bool {
-    crate::common::has("criu")
-}
-
 pub(crate) fn has_ip() -> bool {
     has("ip")
 }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::net::UnixListener;
 
-use super::case::{Case, case, has_criu, is_v1};
+use super::case::{Case, case, is_v1};
 use crate::common::json;
 
 pub(crate) fn rows() -> Vec<Case> {
@@ -230,7 +230,6 @@ pub(crate) fn lines() -> Vec<Case> {
                 r#"linux.cgroupsPath: expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got "/docker/x" instead"#,
             ),
         case("restore without images")
-            .only_if(has_criu, "criu is not installed")
             .command(&["restore", "{ID}"])
             .says(r#"restore: --image-path: open "checkpoint": ENOENT: no such file or directory"#),
         case("update with a size that is none")
