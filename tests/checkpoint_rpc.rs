@@ -651,7 +651,9 @@ fn after_kill_9_a_forced_delete_clears_the_rest() {
         return;
     }
     let bundle = Bundle::new("sleep 1000");
-    let hook = json!([{"path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 30}]);
+    let pid = bundle.dir.join("hook.pid");
+    let script = format!("echo $$ >'{}'; exec sleep 1000", pid.display());
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "timeout": 30}]);
     let bundle = bundle.patch("/hooks", json!({"createRuntime": hook}));
     with_images(&bundle, NO_PIPES);
     fs::write(bundle.rootfs().join("precious"), "x").unwrap();
@@ -670,4 +672,9 @@ fn after_kill_9_a_forced_delete_clears_the_rest() {
     bundle.runtime(&["delete", "--force", bundle.id()]).ok();
     assert_eq!(bundle.leftovers(), [""; 0]);
     assert!(bundle.rootfs().join("precious").exists(), "the root was a mount below the state");
+    // The hook is the host's, and goes on.
+    let hook: i32 = fs::read_to_string(pid).unwrap().trim().parse().unwrap();
+    let comm = fs::read_to_string(format!("/proc/{hook}/comm")).unwrap();
+    assert_eq!(comm, "sleep\n");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(hook), nix::sys::signal::SIGKILL).unwrap();
 }
