@@ -115,6 +115,20 @@ mod tests {
         });
     }
 
+    /// A clone can be in a hook that hangs before its parent listens to it.
+    #[test]
+    fn what_came_before_the_watch_ends_the_wait() {
+        inside(|_| {
+            sigaction::not_in_a_clone();
+            catch()?;
+            let (ours, _theirs) = crate::sync::pair()?;
+            raise(Signal::SIGTERM)?;
+            watch(ours.fd());
+            assert_eq!(ours.next().unwrap_err().to_string(), "interrupted by SIGTERM");
+            Ok(())
+        });
+    }
+
     #[test]
     fn what_is_held_comes_in_ppoll_alone() {
         inside(|_| {

@@ -41,7 +41,10 @@ extern "C" fn on_termination(signal: libc::c_int) {
     }
     let _ = FIRST.compare_exchange(0, signal, Relaxed, Relaxed);
     CAUGHT.store(signal, Relaxed);
-    let socket = SOCKET.load(Relaxed);
+    shut_down(SOCKET.load(Relaxed));
+}
+
+fn shut_down(socket: RawFd) {
     if socket >= 0 {
         let errno = Errno::last();
         // SAFETY: shutdown is async-signal-safe; on what is no socket it is an error and no more.
@@ -73,8 +76,12 @@ pub(crate) fn is_catching() -> bool {
     HANDLED.load(Relaxed) > 0 && !IS_CLONE.load(Relaxed)
 }
 
+/// Also if one has come before, and nobody has asked.
 pub(crate) fn shut_down_on_termination(socket: RawFd) {
     SOCKET.store(socket, Relaxed);
+    if has_caught() {
+        shut_down(socket);
+    }
 }
 
 /// Whether one has come that nobody has asked about yet.
