@@ -418,23 +418,18 @@ impl Container {
         if self.has_init()? { Ok(pidfd) } else { Err(gone()) }
     }
 
-    /// As it is now, if it has got an init since it was loaded.
-    fn again(&self) -> Option<Self> {
-        let facts = parse(&read(&self.dir, STATE).ok()?).ok()?;
-        let dir = self.dir.try_clone().ok()?;
-        (facts.pid != 0).then(|| Self { facts, path: self.path.clone(), dir })
-    }
-
     /// The status, from facts: frozen, init, exec.fifo.
     pub(crate) fn status(&self) -> Result<Status> {
-        if self.facts.pid == 0 {
-            if self.is_begun() {
-                return Ok(Status::Creating);
-            }
-            // It may have ended well since its facts were read.
-            return self.again().map_or(Ok(Status::Stopped), |later| later.status());
+        let of = |facts: &Facts| facts.status(|| facts.cgroup.is_frozen(), || self.has_fifo());
+        if self.facts.pid != 0 {
+            return of(&self.facts);
         }
-        self.facts.status(|| self.facts.cgroup.is_frozen(), || self.has_fifo())
+        if self.is_begun() {
+            return Ok(Status::Creating);
+        }
+        // It may have ended well since its facts were read: with an init.
+        let later = read(&self.dir, STATE).ok().and_then(|text| parse(&text).ok());
+        later.filter(|facts| facts.pid != 0).map_or(Ok(Status::Stopped), |facts| of(&facts))
     }
 
     /// Whether the directory is still where it was: `delete` removes it last.

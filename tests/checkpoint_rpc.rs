@@ -47,10 +47,12 @@ fn without_criu_one_line_says_so() {
     }
     let bundle = running("sleep 1000");
     for command in ["checkpoint", "restore"] {
-        let id = if command == "restore" { "creel-test-other" } else { bundle.id() };
-        if command == "restore" {
-            std::fs::create_dir(bundle.dir.join("checkpoint")).expect("mkdir");
-        }
+        let id = if command == "restore" {
+            fs::create_dir(bundle.dir.join("checkpoint")).expect("mkdir");
+            "creel-test-other"
+        } else {
+            bundle.id()
+        };
         let mut run = bundle.command(&[command, id]);
         run.env("PATH", "/nowhere");
         let run = bundle.finish(run);
@@ -60,7 +62,7 @@ fn without_criu_one_line_says_so() {
         assert!(!bundle.state_root().join("creel-test-other").exists());
     }
     assert!(checks(&bundle));
-    let images = std::fs::read_dir(bundle.dir.join("checkpoint")).expect("read");
+    let images = fs::read_dir(bundle.dir.join("checkpoint")).expect("read");
     assert_eq!(images.count(), 0);
 }
 

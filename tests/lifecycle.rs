@@ -341,26 +341,22 @@ fn under_the_name_runc_errors_begin_as_its_errors_do() {
     }
     let mut bundle = Bundle::with_args(&["nope"]);
     bundle.write();
-    let as_runc = |args: &[&str]| {
+    let as_runc = |name: &str, bundle: &Bundle, args: &[&str]| {
         let mut command = bundle.command(args);
-        command.arg0("/usr/sbin/runc");
-        bundle.finish(command).message()
+        command.arg0(name);
+        bundle.finish(command)
     };
     let not_found = "exec: \"nope\": executable file not found in $PATH";
     let init = "unable to start container process: error during container init";
-    assert_eq!(as_runc(&["run", bundle.id()]), format!("runc run failed: {init}: {not_found}"));
+    let run = as_runc("/usr/sbin/runc", &bundle, &["run", bundle.id()]);
+    assert_eq!(run.message(), format!("runc run failed: {init}: {not_found}"));
     assert_eq!(bundle.run().message(), not_found, "under its own name");
 
     bundle.set("/process/args", json!(["/bin/sleep", "100"]));
     bundle.start_detached();
-    let as_runc = |args: &[&str]| {
-        let mut command = bundle.command(args);
-        command.arg0("runc");
-        bundle.finish(command)
-    };
-    let taken = as_runc(&["create", bundle.id()]).message();
+    let taken = as_runc("runc", &bundle, &["create", bundle.id()]).message();
     assert!(taken.starts_with("runc create failed: container "), "{taken}");
-    let run = as_runc(&["exec", bundle.id(), "nope"]);
+    let run = as_runc("runc", &bundle, &["exec", bundle.id(), "nope"]);
     let unable = "exec failed: unable to start container process";
     assert_eq!((run.code, run.message()), (255, format!("{unable}: {not_found}")));
 
@@ -369,9 +365,7 @@ fn under_the_name_runc_errors_begin_as_its_errors_do() {
     let other = Bundle::new("true")
         .add_mount(json!({"destination": "/m", "type": "nofs", "source": "none"}));
     other.write();
-    let mut command = other.command(&["run", other.id()]);
-    command.arg0("runc");
-    let message = other.finish(command).message();
+    let message = as_runc("runc", &other, &["run", other.id()]).message();
     let begin = format!("runc run failed: {init}: error mounting nofs at /m: ");
     assert!(message.starts_with(&begin), "{message}");
     assert_eq!((bundle.leftovers(), other.leftovers()), (vec![], vec![]));

@@ -257,12 +257,13 @@ class Site:
         return self
 
     def compile(self, name):
-        binary, self.libc = (self.work / name), libc()
+        binary = self.work / name
         tools = getattr(self.options, "tools", None)
         if tools:
             shutil.copy(Path(tools) / name, binary)
             self.libc = (Path(tools) / "libc").read_text()
         else:
+            self.libc = libc()
             compile_tool(name, self.work, self.work)
         return binary
 

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 import report
-from bench import RELEASE
+from bench import RELEASE, find_runtimes
 from subjects import Failed, Site
 
 # For what systemd still says when the command is done.
@@ -160,12 +160,6 @@ def times(site, able, rounds):
     return report.table([head, *rows])
 
 
-def runtimes(options):
-    found = {"creel": options.creel}
-    found |= {name: path for name in ("crun", "runc") if (path := shutil.which(name))}
-    return found | dict(item.split("=", 1) for item in options.runtime)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--creel", default=str(RELEASE))
@@ -175,7 +169,7 @@ def main():
     options = parser.parse_args()
     if os.geteuid() != 0 or not Path("/run/systemd/system").is_dir() or not shutil.which("busctl"):
         raise SystemExit("systemd.py: needs root, systemd as the first process, and busctl")
-    options.runtimes = runtimes(options)
+    options.runtimes = find_runtimes([f"creel={options.creel}", *options.runtime])
     with Site("host", options) as site:
         able, found, bus = [], {}, Bus(site.work)
         try:

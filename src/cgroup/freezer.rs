@@ -57,9 +57,9 @@ impl Cgroup {
     /// Whether this very cgroup was frozen; a frozen ancestor does not count. Gone: false.
     pub(crate) fn is_frozen(&self) -> Result<bool> {
         let Some(path) = self.freezer_path() else { return Ok(false) };
-        let name = self.freezer_file();
-        let file = File::open(&[path, "/", name.0].concat());
-        if file.is_ok_and(|file| says(&file, name.1)) {
+        let (name, thawed) = self.freezer_file();
+        let file = File::open(&[path, "/", name].concat());
+        if file.is_ok_and(|file| says(&file, thawed)) {
             return Ok(false);
         }
         match Dir::open(path) {
@@ -71,20 +71,15 @@ impl Cgroup {
 
     /// As `is_frozen`, for one of many.
     pub(crate) fn is_frozen_below(&self, mounts: &mut Mounts) -> Result<bool> {
-        let mount = match &self.unified {
-            Some(dir) if self.is_unified() => Some(&dir.mount),
-            _ => self.v1_of("freezer").map(|dir| &dir.mount),
-        };
         let (name, thawed) = self.freezer_file();
-        let thawed = |mount| {
-            let path = self.freezer_path()?.strip_prefix(mount)?.strip_prefix('/')?;
-            let file = mounts.file(mount, &[path, "/", name].concat())?;
-            says(&file, thawed).then_some(())
-        };
-        match mount.map(String::as_str).and_then(thawed) {
-            Some(()) => Ok(false),
-            None => self.is_frozen(),
+        let file = self.freezer_place().and_then(|(mount, path)| {
+            let below = path.strip_prefix(mount)?.strip_prefix('/')?;
+            mounts.file(mount, &[below, "/", name].concat())
+        });
+        if file.is_some_and(|file| says(&file, thawed)) {
+            return Ok(false);
         }
+        self.is_frozen()
     }
 
     /// The file that nearly always says that it is thawed, and how: then that is the answer.
@@ -94,7 +89,16 @@ impl Cgroup {
 
     /// On a hybrid host v2 can freeze those that have joined it; only alone that is everybody.
     pub(crate) fn freezer_path(&self) -> Option<&str> {
-        if self.is_unified() { self.path("") } else { self.path("freezer") }
+        self.freezer_place().map(|(_, path)| path)
+    }
+
+    /// The mount, and the path of the directory below it.
+    fn freezer_place(&self) -> Option<(&str, &str)> {
+        if self.is_unified() {
+            self.unified.as_ref().map(|dir| (&*dir.mount, &*dir.path))
+        } else {
+            self.v1_of("freezer").map(|dir| (&*dir.mount, &*dir.path))
+        }
     }
 }
 

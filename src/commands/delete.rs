@@ -34,7 +34,9 @@ fn load(globals: &Globals, id: &str, force: bool) -> Result<Option<Container>> {
             Ok(container) if force && container.facts.pid == 0 && look < LOOKS && !has_ended => {
                 // Once more after its end: it may have written the pid since.
                 has_ended = !container.is_begun();
-                std::thread::sleep(Duration::from_millis(u64::from(!has_ended)));
+                if !has_ended {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
                 continue;
             }
             loaded => return loaded.map(Some),

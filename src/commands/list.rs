@@ -91,8 +91,8 @@ fn find(globals: &Globals, with_details: bool) -> Result<Vec<Seen>> {
     for Place { id, uid } in places {
         match shelf.look(&id) {
             Ok((facts, status)) => {
-                let of = |()| details::of(&facts, shelf.config(&id).as_deref(), status);
-                let details = with_details.then_some(()).map(of);
+                let details =
+                    with_details.then(|| details::of(&facts, shelf.config(&id).as_deref(), status));
                 found.push(Seen::new(facts, status, owner(&passwd, uid), details));
             }
             // Deleted meanwhile, or not a container.
