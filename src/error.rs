@@ -21,6 +21,8 @@ pub(crate) struct Error {
 #[derive(Debug)]
 enum Cause {
     Errno(Errno),
+    /// With what the kernel does not say.
+    Limit(Errno, &'static str),
     Text(String),
     /// A failure in the clone, rendered there, with its errno if it had one.
     Child(String, Option<Errno>),
@@ -80,8 +82,8 @@ impl Error {
             Errno::ENOSPC => " (a limit of /proc/sys/user, or 32 namespaces in each other)",
             _ => "",
         };
-        let text = format!("{}{limits}", describe(errno));
-        Self::reported(text, errno as i32).within("clone3".to_owned())
+        let cause = Cause::Limit(errno, limits);
+        Self { doing: vec!["clone3".to_owned()], cause, kind: Kind::Other }
     }
 
     pub(crate) fn with_kind(mut self, kind: Kind) -> Self {
@@ -96,7 +98,7 @@ impl Error {
     /// The errno at the bottom, for the few callers that branch on it.
     pub(crate) fn errno(&self) -> Option<Errno> {
         match self.cause {
-            Cause::Errno(errno) => Some(errno),
+            Cause::Errno(errno) | Cause::Limit(errno, _) => Some(errno),
             Cause::Text(_) => None,
             Cause::Child(_, errno) => errno,
         }
@@ -118,6 +120,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let cause = match &self.cause {
             Cause::Errno(errno) => &describe(*errno),
+            Cause::Limit(errno, note) => &format!("{}{note}", describe(*errno)),
             Cause::Text(text) | Cause::Child(text, _) => text,
         };
         for (i, clause) in self.doing.iter().rev().chain([cause]).enumerate() {
@@ -196,6 +199,15 @@ mod tests {
         let inner: Result<()> = Err(Error::text(".type: must be set"));
         let error = inner.context(|| "mounts[6]").context(|| "config.json").unwrap_err();
         assert_eq!(error.to_string(), "config.json: mounts[6].type: must be set");
+    }
+
+    #[test]
+    fn a_failed_clone_is_the_parents_and_names_the_limits() {
+        let error = Error::of_clone3(Errno::ENOSPC);
+        let text = "clone3: ENOSPC: no space left on device \
+                    (a limit of /proc/sys/user, or 32 namespaces in each other)";
+        assert_eq!(error.to_string(), text);
+        assert_eq!((error.errno(), error.is_reported()), (Some(Errno::ENOSPC), false));
     }
 
     #[test]

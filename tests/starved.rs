@@ -9,7 +9,7 @@ mod user;
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 
 use common::{Bundle, Run, cgroups_path, is_cgroupfs, is_creel, is_root, json};
 use user::{SUBIDS, SUBUID, User};
@@ -51,6 +51,16 @@ fn is_refused(bundle: &Bundle, run: &Run, words: &[&str]) {
         assert!(run.message().contains(word), "{word}: {}", run.err);
     }
     assert_eq!(bundle.leftovers(), [""; 0]);
+}
+
+/// A process that ends with the test, also when that fails.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn bundle(script: &str) -> Bundle {
@@ -298,7 +308,7 @@ fn processes_of_the_container() {
     bundle.set("/process/user", json!({"uid": user.id, "gid": user.id}));
     assert_eq!(bundle.run().ok().out, "here\n", "its first process");
 
-    let mut other = Command::new("sleep").arg("1000").uid(user.id).spawn().unwrap();
+    let _other = Ended(Command::new("sleep").arg("1000").uid(user.id).spawn().unwrap());
     let words = "exec /bin/sh: resource temporarily unavailable \
                  (the user has more processes than RLIMIT_NPROC)";
     let run = bundle.run();
@@ -317,8 +327,6 @@ fn processes_of_the_container() {
     let run = bundle.runtime(&["exec", "--process", "process.json", bundle.id()]);
     assert_eq!((run.code, run.message().as_str()), (255, words), "{}", run.err);
     assert_eq!(bundle.status(), "running");
-    other.kill().unwrap();
-    other.wait().unwrap();
 }
 
 /// The kernel says "no space" where a limit on namespaces is meant.
