@@ -14,7 +14,7 @@ use super::arch::{Arch, X32_BIT};
 use super::args;
 use super::bpf::{Assembler, Label, Test};
 use super::profile::Profile;
-use super::rules::{Outcome, Section};
+use super::rules::{Named, Outcome, Section};
 
 /// Offsets in `seccomp_data`.
 const NR: u32 = 0;
@@ -35,13 +35,14 @@ pub(super) fn compile(profile: &Profile, archs: &[Arch]) -> Result<Vec<sock_filt
         hides_newer: hides_newer(profile.default),
         leaves: Vec::new(),
     };
+    let named = Named::new(profile);
     let mut trees = Vec::new();
     // Written from the end: the native architecture comes last and so stands first.
     for &arch in archs.iter().rev().filter(|arch| **arch != Arch::X32) {
         let mut spans = Spans::default();
-        compiler.spans(&mut spans, &Section::plan(profile, arch)?, arch);
+        compiler.spans(&mut spans, &Section::plan(&named, arch)?, arch);
         if arch == Arch::X86_64 {
-            compiler.x32(&mut spans, profile, archs)?;
+            compiler.x32(&mut spans, &named, archs)?;
         }
         let tree = compiler.tree(&spans);
         trees.push((arch, compiler.asm.load(NR, tree)));
@@ -106,10 +107,10 @@ impl Compiler {
     fn spans(&mut self, spans: &mut Spans, section: &Section, arch: Arch) {
         let default = self.leaf(&Outcome::Action(self.default), arch);
         spans.push(arch.number_bits(), default);
-        for (number, outcome) in &section.outcomes {
+        for (range, outcome) in &section.outcomes {
             let leaf = self.leaf(outcome, arch);
-            spans.push(*number, leaf);
-            spans.push(number + 1, default);
+            spans.push(range.start, leaf);
+            spans.push(range.end, default);
         }
         let Some(newest) = section.newest.filter(|_| self.hides_newer) else { return };
         let missing = self.leaf(&Outcome::Action(ENOSYS), arch);
@@ -124,9 +125,9 @@ impl Compiler {
 
     /// x32 is the upper half of x86_64's numbers. Where the profile does not list it, its calls are
     /// of a foreign architecture, except -1: that is how a tracer skips a call.
-    fn x32(&mut self, spans: &mut Spans, profile: &Profile, archs: &[Arch]) -> Result<()> {
+    fn x32(&mut self, spans: &mut Spans, named: &Named<'_>, archs: &[Arch]) -> Result<()> {
         if archs.contains(&Arch::X32) {
-            self.spans(spans, &Section::plan(profile, Arch::X32)?, Arch::X32);
+            self.spans(spans, &Section::plan(named, Arch::X32)?, Arch::X32);
             return Ok(());
         }
         let kill = Outcome::Action(libc::SECCOMP_RET_KILL_THREAD);

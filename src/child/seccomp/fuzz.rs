@@ -61,8 +61,9 @@ fn points(section: &Section, arch: Arch) -> Vec<(u32, [u64; 6])> {
     let bits = arch.number_bits();
     let mut points = vec![(bits, [0; 6]), (bits | 0x3fff_ffff, [0; 6]), (u32::MAX, [0; 6])];
     points.extend(section.newest.map(|newest| (newest + 1, [0; 6])));
-    for (number, outcome) in &section.outcomes {
-        points.extend([number.wrapping_sub(1), *number, number + 1].map(|n| (n, [u64::MAX; 6])));
+    for (range, outcome) in &section.outcomes {
+        points.extend(range.clone().map(|n| (n, [u64::MAX; 6])));
+        points.extend([range.start.wrapping_sub(1), range.end].map(|n| (n, [u64::MAX; 6])));
         let Outcome::Branches(branches) = outcome else { continue };
         // All that a branch wants at once, then each of its comparisons' surroundings.
         for branch in branches.iter().take(CONDITIONS) {
@@ -70,12 +71,12 @@ fn points(section: &Section, arch: Arch) -> Vec<(u32, [u64; 6])> {
             for c in &branch.when {
                 values[c.arg as usize] = c.value;
             }
-            points.push((*number, values));
+            points.push((range.start, values));
             for c in branch.when.iter().take(CONDITIONS) {
                 for near in around(c.value, c.mask) {
                     let mut values = values;
                     values[c.arg as usize] = near;
-                    points.push((*number, values));
+                    points.push((range.start, values));
                 }
             }
         }

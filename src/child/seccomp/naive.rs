@@ -4,7 +4,7 @@
 
 use super::arch::{Arch, X32_BIT};
 use super::profile::{Condition, Op, Profile};
-use super::rules::{Outcome, Section};
+use super::rules::{Named, Outcome, Section};
 use crate::error::Result;
 
 #[derive(Debug)]
@@ -15,9 +15,10 @@ pub(super) struct Naive {
 
 impl Naive {
     pub(super) fn new(profile: &Profile, archs: &[Arch]) -> Result<Self> {
+        let named = Named::new(profile);
         let sections = archs
             .iter()
-            .map(|&arch| Ok((arch, Section::plan(profile, arch)?)))
+            .map(|&arch| Ok((arch, Section::plan(&named, arch)?)))
             .collect::<Result<_>>()?;
         Ok(Self { default: profile.default, sections })
     }
@@ -38,15 +39,13 @@ impl Naive {
         {
             return 0x0005_0026;
         }
-        match section.outcomes.binary_search_by_key(&number, |(n, _)| *n) {
-            Err(_) => self.default,
-            Ok(at) => match &section.outcomes[at].1 {
-                Outcome::Action(action) => *action,
-                Outcome::Branches(branches) => branches
-                    .iter()
-                    .find(|branch| branch.when.iter().all(|c| holds(c, values, *arch)))
-                    .map_or(self.default, |branch| branch.action),
-            },
+        match section.outcomes.iter().find(|(range, _)| range.contains(&number)) {
+            None => self.default,
+            Some((_, Outcome::Action(action))) => *action,
+            Some((_, Outcome::Branches(branches))) => branches
+                .iter()
+                .find(|branch| branch.when.iter().all(|c| holds(c, values, *arch)))
+                .map_or(self.default, |branch| branch.action),
         }
     }
 }

@@ -136,6 +136,10 @@ impl Rule {
             .collect::<Result<Vec<_>>>()?;
         Ok(Self { at, names, action, alternatives: alternatives(conditions) })
     }
+
+    pub(super) fn is_unconditional(&self) -> bool {
+        matches!(self.alternatives.as_slice(), [conditions] if conditions.is_empty())
+    }
 }
 
 fn is_notify(action: u32) -> bool {

@@ -27,52 +27,135 @@ pub(super) struct Branch {
     pub(super) action: u32,
 }
 
+/// Which rules name a system call: the same for all architectures.
+#[derive(Debug)]
+pub(super) struct Named<'p> {
+    profile: &'p Profile,
+    /// By name.
+    uses: Vec<Use>,
+    links: Vec<Link>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Use {
+    /// The first of its links, as that one's place and one; 0: no rule has the name.
+    link: u32,
+    /// What its only rule says, whatever the arguments.
+    action: Option<u32>,
+}
+
+/// One rule that has a name, where in it, and the link of the next such rule.
+#[derive(Debug, Clone, Copy)]
+struct Link {
+    rule: u32,
+    at: u32,
+    next: u32,
+}
+
+impl<'p> Named<'p> {
+    pub(super) fn new(profile: &'p Profile) -> Self {
+        let mut uses = vec![Use::default(); Name::COUNT];
+        let mut links = Vec::with_capacity(Name::COUNT);
+        for (place, rule) in profile.rules.iter().enumerate().rev() {
+            let action = rule.is_unconditional().then_some(rule.action);
+            for (at, name) in rule.names.iter().enumerate().rev() {
+                let head = &mut uses[name.index()];
+                links.push(Link { rule: place as u32, at: at as u32, next: head.link });
+                let action = action.filter(|_| head.link == 0);
+                *head = Use { link: links.len() as u32, action };
+            }
+        }
+        Self { profile, uses, links }
+    }
+
+    /// In the profile's order.
+    fn entries(
+        &self,
+        name: Name,
+        number: u32,
+        call: Option<u32>,
+    ) -> impl Iterator<Item = Entry<'p>> {
+        let link = |number: u32| Some(self.links[(number as usize).checked_sub(1)?]);
+        let links =
+            std::iter::successors(link(self.uses[name.index()].link), move |at| link(at.next));
+        links.map(move |Link { rule, at, .. }| {
+            let rule = &self.profile.rules[rule as usize];
+            Entry { number, call, name, rule, at }
+        })
+    }
+}
+
 /// The rules of one architecture.
 #[derive(Debug)]
 pub(super) struct Section {
-    /// By rising number.
-    pub(super) outcomes: Vec<(u32, Outcome)>,
+    /// By rising number; neighbours that get the same action are one range.
+    pub(super) outcomes: Vec<(Range<u32>, Outcome)>,
     /// The newest system call that the profile names, unless that is number 0 (as runc has it).
     pub(super) newest: Option<u32>,
 }
 
 /// One rule on one number; through a multiplexer if `call` is set.
+#[derive(Clone, Copy)]
 struct Entry<'p> {
     number: u32,
     call: Option<u32>,
     name: Name,
     rule: &'p Rule,
+    /// Where in the rule the name is.
+    at: u32,
 }
 
 impl Section {
-    pub(super) fn plan(profile: &Profile, arch: Arch) -> Result<Self> {
-        let mut entries = Vec::with_capacity(512);
-        let mut newest = 0;
-        for rule in &profile.rules {
-            let first = entries.len();
-            for &name in &rule.names {
-                let (number, call) = (name.number(arch), multiplexed(name, arch));
-                entries.extend(number.map(|number| Entry { number, call: None, name, rule }));
-                entries.extend(call.map(|(number, call)| Entry {
-                    number,
-                    call: Some(call),
-                    name,
-                    rule,
-                }));
-            }
-            newest = entries[first..].iter().map(|entry| entry.number).fold(newest, u32::max);
-            // runc leaves out what says no more than the default, before rules meet.
-            if rule.action == profile.default {
-                entries.truncate(first);
+    pub(super) fn plan(named: &Named<'_>, arch: Arch) -> Result<Self> {
+        // runc leaves out what says no more than the default, before rules meet.
+        let default = named.profile.default;
+        let mut section = Self { outcomes: Vec::with_capacity(64), newest: None };
+        let through = through_multiplexers(named, arch);
+        let mut through = through.as_slice();
+        let mut names = Name::by_number(arch).peekable();
+        while let Some((number, name)) = names.next() {
+            let here = through.iter().take_while(|entry| entry.number == number).count();
+            let (calls, rest) = through.split_at(here);
+            through = rest;
+            let mut other = || names.next_if(|next| next.0 == number).map(|next| next.1);
+            let outcome = match (named.uses[name.index()], other()) {
+                (Use { link: 0, .. }, None) if calls.is_empty() => continue,
+                // Nearly all are so.
+                (Use { action: Some(action), .. }, None) if calls.is_empty() => {
+                    (action != default).then_some(Outcome::Action(action))
+                }
+                (_, second) => {
+                    let names = [name].into_iter().chain(second).chain(std::iter::from_fn(other));
+                    let direct = names.flat_map(|name| named.entries(name, number, None));
+                    let mut entries: Vec<_> = direct.chain(calls.iter().copied()).collect();
+                    if entries.is_empty() {
+                        continue;
+                    }
+                    entries.retain(|entry| entry.rule.action != default);
+                    entries.sort_by_key(|entry| (entry.rule.at, entry.at));
+                    match entries.is_empty() {
+                        true => None,
+                        false => Some(join(&entries, arch)?),
+                    }
+                }
+            };
+            section.newest = Some(number).filter(|number| *number != 0);
+            if let Some(outcome) = outcome {
+                section.add(number, outcome);
             }
         }
-        // Stable: rules on one number stay in the profile's order.
-        entries.sort_by_key(|entry| entry.number);
-        let outcomes = entries
-            .chunk_by(|a, b| a.number == b.number)
-            .map(|entries| Ok((entries[0].number, join(entries, arch)?)))
-            .collect::<Result<_>>()?;
-        Ok(Self { outcomes, newest: (newest != 0).then_some(newest) })
+        Ok(section)
+    }
+
+    fn add(&mut self, number: u32, outcome: Outcome) {
+        match self.outcomes.last_mut() {
+            Some((range, Outcome::Action(last)))
+                if range.end == number && outcome == Outcome::Action(*last) =>
+            {
+                range.end += 1;
+            }
+            _ => self.outcomes.push((number..number + 1, outcome)),
+        }
     }
 }
 
@@ -216,45 +299,61 @@ fn steps(when: &[Condition], arch: Arch) -> Vec<Step> {
     steps
 }
 
-/// The multiplexer's number and the call's number in it (linux/net.h, linux/ipc.h).
-pub(super) fn multiplexed(name: Name, arch: Arch) -> Option<(u32, u32)> {
+/// What socketcall(2) and ipc(2) reach: the call, its way, its number there (linux/net.h, linux/ipc.h).
+const MULTIPLEXED: &[(&str, &str, u32)] = &[
+    ("socket", "socketcall", 1),
+    ("bind", "socketcall", 2),
+    ("connect", "socketcall", 3),
+    ("listen", "socketcall", 4),
+    ("accept", "socketcall", 5),
+    ("getsockname", "socketcall", 6),
+    ("getpeername", "socketcall", 7),
+    ("socketpair", "socketcall", 8),
+    ("send", "socketcall", 9),
+    ("recv", "socketcall", 10),
+    ("sendto", "socketcall", 11),
+    ("recvfrom", "socketcall", 12),
+    ("shutdown", "socketcall", 13),
+    ("setsockopt", "socketcall", 14),
+    ("getsockopt", "socketcall", 15),
+    ("sendmsg", "socketcall", 16),
+    ("recvmsg", "socketcall", 17),
+    ("accept4", "socketcall", 18),
+    ("recvmmsg", "socketcall", 19),
+    ("sendmmsg", "socketcall", 20),
+    ("semop", "ipc", 1),
+    ("semget", "ipc", 2),
+    ("semctl", "ipc", 3),
+    ("semtimedop", "ipc", 4),
+    ("msgsnd", "ipc", 11),
+    ("msgrcv", "ipc", 12),
+    ("msgget", "ipc", 13),
+    ("msgctl", "ipc", 14),
+    ("shmat", "ipc", 21),
+    ("shmdt", "ipc", 22),
+    ("shmget", "ipc", 23),
+    ("shmctl", "ipc", 24),
+];
+
+/// By rising number.
+fn through_multiplexers<'p>(named: &Named<'p>, arch: Arch) -> Vec<Entry<'p>> {
+    let mut entries = Vec::new();
     if !arch.has_multiplexers() {
-        return None;
+        return entries;
     }
-    let (multiplexer, call) = match name.as_str() {
-        "socket" => ("socketcall", 1),
-        "bind" => ("socketcall", 2),
-        "connect" => ("socketcall", 3),
-        "listen" => ("socketcall", 4),
-        "accept" => ("socketcall", 5),
-        "getsockname" => ("socketcall", 6),
-        "getpeername" => ("socketcall", 7),
-        "socketpair" => ("socketcall", 8),
-        "send" => ("socketcall", 9),
-        "recv" => ("socketcall", 10),
-        "sendto" => ("socketcall", 11),
-        "recvfrom" => ("socketcall", 12),
-        "shutdown" => ("socketcall", 13),
-        "setsockopt" => ("socketcall", 14),
-        "getsockopt" => ("socketcall", 15),
-        "sendmsg" => ("socketcall", 16),
-        "recvmsg" => ("socketcall", 17),
-        "accept4" => ("socketcall", 18),
-        "recvmmsg" => ("socketcall", 19),
-        "sendmmsg" => ("socketcall", 20),
-        "semop" => ("ipc", 1),
-        "semget" => ("ipc", 2),
-        "semctl" => ("ipc", 3),
-        "semtimedop" => ("ipc", 4),
-        "msgsnd" => ("ipc", 11),
-        "msgrcv" => ("ipc", 12),
-        "msgget" => ("ipc", 13),
-        "msgctl" => ("ipc", 14),
-        "shmat" => ("ipc", 21),
-        "shmdt" => ("ipc", 22),
-        "shmget" => ("ipc", 23),
-        "shmctl" => ("ipc", 24),
-        _ => return None,
-    };
-    Some((Name::find(multiplexer)?.number(arch)?, call))
+    for &(name, multiplexer, call) in MULTIPLEXED {
+        let of_arch = Name::find(multiplexer).and_then(|multiplexer| multiplexer.number(arch));
+        let (Some(name), Some(number)) = (Name::find(name), of_arch) else { continue };
+        entries.extend(named.entries(name, number, Some(call)));
+    }
+    entries.sort_by_key(|entry| entry.number);
+    entries
+}
+
+/// The multiplexer's number and the call's number in it.
+#[cfg(test)]
+pub(super) fn multiplexed(name: Name, arch: Arch) -> Option<(u32, u32)> {
+    let (_, multiplexer, call) = MULTIPLEXED.iter().find(|row| row.0 == name.as_str())?;
+    let number = Name::find(multiplexer)?.number(arch)?;
+    arch.has_multiplexers().then_some((number, *call))
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! System call names to numbers, per architecture. Pure; the numbers come from the kernel's headers
-//! by way of hack/gen-syscalls.py. 499 names: 13.7 KB of tables and a 2 KB hash index made by the
-//! compiler, so that a profile's 400 names cost microseconds.
+//! by way of hack/gen-syscalls.py. 499 names: 13.7 KB of tables; made of them by the compiler, a 2 KB
+//! hash index and each architecture's names by rising number, so that a profile's 400 names cost
+//! microseconds.
 
 mod table;
 
@@ -45,6 +46,19 @@ impl Name {
         }
     }
 
+    /// How many there are: `index` is below.
+    pub(super) const COUNT: usize = COUNT;
+
+    pub(super) fn index(self) -> usize {
+        self.0.into()
+    }
+
+    /// Those that `arch` has, by rising number; a few have two names.
+    pub(super) fn by_number(arch: Arch) -> impl Iterator<Item = (u32, Self)> {
+        let with_number = move |name| Some((Self(name).number(arch)?, Self(name)));
+        order(arch).iter().copied().map_while(with_number)
+    }
+
     #[cfg(any(test, fuzzing))]
     pub(super) fn all() -> impl Iterator<Item = Self> {
         (0..COUNT as u16).map(Self)
@@ -62,6 +76,35 @@ fn column(arch: Arch) -> &'static [u16; COUNT] {
         Arch::S390x => &table::S390X,
         Arch::Ppc64le => &table::PPC64LE,
     }
+}
+
+/// The names by rising number, those without one at the end.
+fn order(arch: Arch) -> &'static [u16; COUNT] {
+    match arch {
+        Arch::X86_64 => const { &sorted(&table::X86_64) },
+        Arch::X86 => const { &sorted(&table::X86) },
+        Arch::X32 => const { &sorted(&table::X32) },
+        Arch::Aarch64 => const { &sorted(&table::AARCH64) },
+        Arch::Arm => const { &sorted(&table::ARM) },
+        Arch::Riscv64 => const { &sorted(&table::RISCV64) },
+        Arch::S390x => const { &sorted(&table::S390X) },
+        Arch::Ppc64le => const { &sorted(&table::PPC64LE) },
+    }
+}
+
+const fn sorted(column: &[u16; COUNT]) -> [u16; COUNT] {
+    let mut order = [0; COUNT];
+    let mut count = 0;
+    while count < COUNT {
+        let mut at = count;
+        while at > 0 && column[order[at - 1] as usize] > column[count] {
+            order[at] = order[at - 1];
+            at -= 1;
+        }
+        order[at] = count as u16;
+        count += 1;
+    }
+    order
 }
 
 /// FNV-1a over `bytes[from..to]`, as a slot of `INDEX`.
@@ -112,5 +155,16 @@ mod tests {
         assert_eq!(number("riscv_hwprobe", Arch::Riscv64), Some(258));
         assert_eq!(number("setgroups32", Arch::S390x), None);
         assert_eq!(number("swapcontext", Arch::Ppc64le), Some(249));
+    }
+
+    #[test]
+    fn numbers_rise() {
+        for arch in super::super::tests::ARCHES {
+            let names: Vec<_> = Name::by_number(arch).collect();
+            let count = Name::all().filter(|name| name.number(arch).is_some()).count();
+            assert_eq!(names.len(), count, "{arch:?}");
+            assert!(names.is_sorted_by_key(|name| name.0), "{arch:?}");
+            assert!(names.iter().all(|(number, name)| name.number(arch) == Some(*number)));
+        }
     }
 }

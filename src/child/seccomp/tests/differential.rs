@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::super::names::Name;
 use super::super::profile::{Condition, Profile};
-use super::super::rules::{Section, multiplexed};
+use super::super::rules::{Named, Section, multiplexed};
 use super::oracle::{Answer, Oracle, TOKENS, question};
 use super::*;
 
@@ -73,7 +73,7 @@ struct EnosysStub {
 impl EnosysStub {
     fn new(planned: &Profile, answer: &Answer, arch: Arch) -> Self {
         let (.., token) = *TOKENS.iter().find(|row| row.0 == arch).expect("a token");
-        let ours = Section::plan(planned, arch).unwrap().newest.unwrap_or(0);
+        let ours = Section::plan(&Named::new(planned), arch).unwrap().newest.unwrap_or(0);
         let theirs = answer.newest[&token];
         // runc does not see calls that are multiplexed, too; here, a call that the profile names is
         // never ENOSYS.

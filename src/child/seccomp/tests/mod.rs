@@ -27,7 +27,7 @@ const DEFAULTS: [(&str, &str); 3] = [
 ];
 
 /// All architectures that there are numbers for.
-const ARCHES: [Arch; 8] = [
+pub(super) const ARCHES: [Arch; 8] = [
     Arch::X86_64,
     Arch::X86,
     Arch::X32,

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use super::super::names::Name;
 use super::super::profile::{Condition, Op, Profile};
-use super::super::rules::Section;
+use super::super::rules::{Named, Section};
 use super::differential::{AS_WRITTEN, OPERATORS, Shape, argument_vectors, generate};
 use super::*;
 
@@ -83,7 +83,10 @@ fn compare(profile: &oci::Seccomp<'_>, vectors: &[[u64; 6]]) -> usize {
         let Some(theirs) = theirs(&planned, arch, target) else { continue };
         let ours = Filter::plan_for(profile, arch, |_| true).unwrap().expect("not empty").program;
         // It knows no calls newer than the profile.
-        let end = Section::plan(&planned, arch).unwrap().newest.map_or(0, |newest| newest + 1);
+        let end = Section::plan(&Named::new(&planned), arch)
+            .unwrap()
+            .newest
+            .map_or(0, |newest| newest + 1);
         for number in 0..end {
             for values in vectors {
                 let data = data(arch, number, *values);
