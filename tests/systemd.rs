@@ -6,6 +6,8 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -257,6 +259,55 @@ fn update_changes_both_and_takes_both_back() {
     // What systemd writes by itself is what was written.
     systemctl(&["daemon-reload"]);
     holds(&dir, &now);
+    delete(&bundle);
+}
+
+/// A way to the system's bus at `socket`. The first one who takes it is cut off once `is_done` says that
+/// the manager has done what that one asked for; the next is served.
+#[expect(clippy::disallowed_methods)] // the other end of a conversation
+fn deaf_once(socket: &Path, is_done: impl Fn() -> bool + Send + 'static) {
+    let listener = UnixListener::bind(socket).unwrap();
+    let relay = |from: &UnixStream, to: &UnixStream| {
+        let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut from, &mut to);
+            let _ = to.shutdown(Shutdown::Both);
+        })
+    };
+    std::thread::spawn(move || {
+        for (client, is_first) in listener.incoming().map(Result::unwrap).zip([true, false]) {
+            let bus = UnixStream::connect("/run/dbus/system_bus_socket").unwrap();
+            let there = relay(&client, &bus);
+            if is_first {
+                while !is_done() {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                client.shutdown(Shutdown::Both).unwrap();
+            } else {
+                relay(&bus, &client).join().unwrap();
+            }
+            there.join().unwrap();
+        }
+    });
+}
+
+/// Found by the crash matrix: the files were put back, and then systemd wrote the new values.
+#[test]
+fn update_takes_back_what_systemd_did_without_an_answer() {
+    if !has_systemd(true) || !is_v2() {
+        return;
+    }
+    let bundle = bundle("sleep 1000").patch("/linux/resources", limits());
+    start(&bundle);
+    let (unit, dir) = (scope(&bundle), cgroup_of(bundle.pid()));
+    let (socket, name) = (bundle.dir.join("bus"), unit.clone());
+    deaf_once(&socket, move || show(&name, &["TasksMax"])["TasksMax"] == "9");
+    let mut command = bundle.command(&["update", "--pids-limit", "9", bundle.id()]);
+    command.env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", socket.display()));
+    let run = bundle.finish(command);
+    assert!(run.code == 1 && run.message().contains(&unit), "{run:?}");
+    shows(&unit, &[("TasksMax", "40")]);
+    holds(&dir, &[("pids.max", "40")]);
     delete(&bundle);
 }
 

@@ -48,11 +48,11 @@ impl Cgroup {
             outcome
         });
         // After the files, which say what is wrong.
-        let outcome = outcome.and_then(|()| self.set_unit(&list));
-        let is_unit_set = outcome.is_ok();
-        let outcome = outcome.and_then(|()| then());
+        let is_manager_asked = outcome.is_ok();
+        let outcome = outcome.and_then(|()| self.set_unit(&list)).and_then(|()| then());
         if outcome.is_err() {
-            if is_unit_set {
+            // It may have done what it gave no answer to, or do it still.
+            if is_manager_asked {
                 let old = done.iter().flat_map(|(_, undo)| undo.clone()).collect();
                 // The first error is the one to report.
                 let _ = self.set_unit(&Writes::of_files(old).list);
