@@ -7,7 +7,7 @@ MANUAL  := build/manual
 ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
 export CREEL_COMMIT := $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo -dirty)
 
-.PHONY: help demo build manual install uninstall deb test-packaging lint test test-unit test-integration test-cve fuzz-root test-conformance test-enosys test-e2e test-vm vm crash-matrix crash-matrix-vm races soak test-budget bench bench-seccomp fuzz sanitize clean
+.PHONY: help demo build manual install uninstall deb test-packaging lint test test-unit test-integration test-cve fuzz-root test-conformance test-enosys test-e2e test-vm vm crash-matrix crash-matrix-vm races soak test-budget hot bench bench-seccomp fuzz sanitize clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -107,6 +107,10 @@ soak: build ## does anything grow? SOAK='--containers 10000 --alive 50'
 test-budget: build ## instructions and system calls of run, exec, state: not 3 percent more
 	@hack/deps.sh build run test
 	hack/bench/budget.py --creel $(CREEL) $(BUDGET)
+
+hot: ## hack/hot/functions anew: what the linker puts side by side (docs/benchmarks.md)
+	@hack/deps.sh build run bench
+	hack/hot/list.py
 
 bench: build ## all of docs/benchmarks.md's tables and chart, ten minutes; BENCH= for a part
 	@hack/deps.sh run bench
