@@ -4,10 +4,10 @@
 
     make hot
 
-It builds creel with its symbols into target/hot, follows run (which is create, start and delete), exec, state and
-list one instruction at a time (hack/bench/steps.c) on a bare cgroup2 mount with the bundle of the benchmark, and
-notes which functions they were in. Names that no longer exist do no harm, and a function that is missing costs
-a page or two: it is worth doing again after larger changes. x86_64, root.
+It builds creel with its symbols into target/hot, follows run, exec, state, list, create, start and delete one
+instruction at a time (hack/bench/steps.c) with cgroup v1 and with v2 and the bundle of the benchmark, and notes which
+functions they were in; ten minutes. Names that no longer exist do no harm, and a function that is missing costs a
+page or two: it is worth doing again after larger changes. x86_64, root.
 """
 
 import bisect
@@ -46,10 +46,10 @@ def functions(creel):
     return [(int(row[0], 16), row[2]) for row in rows if len(row) == 3 and row[1] in "tTwW"]
 
 
-def executed(creel):
+def executed(creel, view):
     """The addresses of all commands together."""
     found = set()
-    with Site("v2", types.SimpleNamespace(runtimes={"creel": str(creel)})) as site:
+    with Site(view, types.SimpleNamespace(runtimes={"creel": str(creel)})) as site:
         binary, out, places = site.work / "writable/creel", site.work / "count", site.work / "places"
         binary.parent.mkdir()
         shutil.copy(creel, binary)
@@ -58,9 +58,23 @@ def executed(creel):
         site.runtimes[0].exec()
         site.runtimes[0].fill(budget.LISTED)
         budget.ENVIRONMENT["STEPS_PLACES"] = str(places)
+
+        def follow(arguments):
+            budget.spawn([str(site.work / "steps"), str(out), str(binary), *arguments])
+            found.update(int(line, 16) for line in places.read_text().split())
+
         for command in budget.COMMANDS:
-            budget.spawn([str(site.work / "steps"), str(out), str(binary), *budget.arguments(command, site)])
-            found |= {int(line, 16) for line in places.read_text().split()}
+            follow(budget.arguments(command, site))
+        base = ["--root", str(site.work / "state-creel")]
+        create = [*base, "create", "--bundle", str(site.runtimes[0].short), "hot"]
+        delete = [*base, "delete", "--force", "hot"]
+        # Its init ends with who follows it.
+        follow(create)
+        budget.spawn([str(binary), *delete])
+        # No pipes: the init would keep them open.
+        subprocess.run([str(binary), *create], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        follow([*base, "start", "hot"])
+        follow(delete)
     return found
 
 
@@ -70,7 +84,8 @@ def main():
     creel = build()
     known = functions(creel)
     starts = [start for start, _ in known]
-    names = {known[bisect.bisect_right(starts, at) - 1][1] for at in executed(creel) if at >= starts[0]}
+    addresses = executed(creel, "v1") | executed(creel, "v2")
+    names = {known[bisect.bisect_right(starts, at) - 1][1] for at in addresses if at >= starts[0]}
     (HERE / "functions").write_text("".join(f"{name}\n" for name in sorted(names)))
     print(f"hack/hot/functions: {len(names)} of {len(known)} functions")
 
