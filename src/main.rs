@@ -40,7 +40,7 @@ mod testing;
 mod time;
 mod timings;
 
-#[cfg(not(any(fuzzing, sanitized)))]
+#[cfg(not(any(fuzzing, sanitized, miri)))]
 #[global_allocator]
 static ALLOCATOR: sys::alloc::Arena = sys::alloc::Arena::new();
 

@@ -61,7 +61,7 @@ pub(crate) fn ensure_early() {
 
 /// Of memory about as much as any of these commands uses: fewer faults, not more pages.
 fn expect_work() {
-    #[cfg(not(any(fuzzing, sanitized)))]
+    #[cfg(not(any(fuzzing, sanitized, miri)))]
     crate::ALLOCATOR.populate(80 * 1024);
     sys::memory::populate_stack(48 * 1024);
 }
