@@ -76,6 +76,18 @@ def calls(command, site):
     return count
 
 
+def prepare(site, creel):
+    """What the commands need; creel itself, where it has to protect its file."""
+    binary = site.work / "writable/creel"
+    binary.parent.mkdir()
+    shutil.copy(creel, binary)
+    site.runtimes[0].up()
+    # The first one leaves its filter for the next.
+    site.runtimes[0].exec()
+    site.runtimes[0].fill(LISTED)
+    return binary
+
+
 def measure(creel):
     tools = {"instructions": ("gcc", instructions), "calls": ("strace", calls)}
     able = {}
@@ -87,14 +99,9 @@ def measure(creel):
     options = types.SimpleNamespace(runtimes={"creel": str(creel)}, plain=plain)
     found = {}
     with Site("v2", options) as site:
-        (site.work / "writable").mkdir()
-        shutil.copy(creel, site.work / "writable/creel")
         if "instructions" in able:
             site.compile("steps")
-        site.runtimes[0].up()
-        # The first one leaves its filter for the next.
-        site.runtimes[0].exec()
-        site.runtimes[0].fill(LISTED)
+        prepare(site, creel)
         for command in COMMANDS:
             for kind, count in able.items():
                 rounds = ROUNDS if kind == "calls" else 1

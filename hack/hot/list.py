@@ -13,7 +13,6 @@ page or two: it is worth doing again after larger changes. x86_64, root.
 import bisect
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import types
@@ -50,13 +49,9 @@ def executed(creel, view):
     """The addresses of all commands together."""
     found = set()
     with Site(view, types.SimpleNamespace(runtimes={"creel": str(creel)})) as site:
-        binary, out, places = site.work / "writable/creel", site.work / "count", site.work / "places"
-        binary.parent.mkdir()
-        shutil.copy(creel, binary)
+        out, places = site.work / "count", site.work / "places"
         site.compile("steps")
-        site.runtimes[0].up()
-        site.runtimes[0].exec()
-        site.runtimes[0].fill(budget.LISTED)
+        binary = budget.prepare(site, creel)
         budget.ENVIRONMENT["STEPS_PLACES"] = str(places)
 
         def follow(arguments):
