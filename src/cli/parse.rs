@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From argv to flag values, by Go's rules: one dash or two, `--flag=value` or `--flag value`, flags
 //! anywhere unless the command stops at its first argument, global flags also after the command.
-//! Arguments are first sorted and spelled alike; clap, given only the flags of the command at hand,
-//! does the rest.
+//! Arguments are first sorted and spelled alike, then held against the flags of the command at hand.
 
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgAction, ArgMatches};
-
 use super::flags::{CommandSpec, Flag, GLOBAL, HELP, Kind, VERSION};
 use super::values;
 use crate::bail;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// argv, sorted. Flags are spelled `--name` or `--name=value`; unknown ones are among them.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -116,25 +112,15 @@ impl Sorted {
     }
 }
 
-/// What was given for the flags of one command.
+/// What was given for the flags of one command, in the order in which it was.
 #[derive(Debug)]
-pub(crate) struct Values(ArgMatches);
+pub(crate) struct Values(Vec<(&'static str, String)>);
 
 impl Values {
     /// # Errors
     /// An unknown flag, a missing value or a value that is none.
     pub(crate) fn parse(sorted: &[String], flags: &[Flag]) -> Result<Self> {
-        // clap's cost grows with the flags it is told of: those that are there will do.
-        let names = || sorted.iter().filter_map(|arg| arg.strip_prefix("--")?.split('=').next());
-        let is_given = |flag: &&Flag| names().any(|name| name == flag.name);
-        let command = clap::Command::new("creel")
-            .no_binary_name(true)
-            .disable_help_flag(true)
-            .disable_version_flag(true)
-            .args_override_self(true)
-            .args(flags.iter().filter(is_given).map(arg));
-        let matches = command.try_get_matches_from(sorted).map_err(|error| usage_error(&error))?;
-        let values = Self(matches);
+        let values = Self(sorted.iter().map(|arg| value_of(arg, flags)).collect::<Result<_>>()?);
         for flag in flags.iter().filter(|flag| flag.kind == Kind::Bool) {
             values.bool(flag.name)?;
         }
@@ -147,8 +133,7 @@ impl Values {
 
     /// The text as it was given, even if empty.
     pub(crate) fn given(&self, name: &str) -> Option<&str> {
-        // An error is a flag that clap was not told of.
-        self.0.try_get_one::<String>(name).ok().flatten().map(String::as_str)
+        self.all(name).next_back()
     }
 
     /// An empty value counts as none, as with runc.
@@ -161,8 +146,11 @@ impl Values {
     }
 
     pub(crate) fn list(&self, name: &str) -> Vec<String> {
-        let values = self.0.try_get_many::<String>(name).ok().flatten();
-        values.into_iter().flatten().cloned().collect()
+        self.all(name).map(str::to_owned).collect()
+    }
+
+    fn all(&self, name: &str) -> impl DoubleEndedIterator<Item = &str> {
+        self.0.iter().filter(move |(flag, _)| *flag == name).map(|(_, value)| value.as_str())
     }
 
     pub(crate) fn bool(&self, name: &str) -> Result<bool> {
@@ -195,30 +183,21 @@ impl Values {
     }
 }
 
-fn arg(flag: &Flag) -> Arg {
-    let arg = Arg::new(flag.name).long(flag.name).require_equals(true);
-    match flag.kind {
-        Kind::Bool => arg.num_args(0..=1).default_missing_value("true"),
-        Kind::List => arg.action(ArgAction::Append),
-        Kind::Text | Kind::Int | Kind::Duration => arg,
-    }
-}
-
-fn usage_error(error: &clap::Error) -> Error {
-    let arg = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(arg)) => arg.split('=').next().unwrap_or(arg),
-        _ => "",
+/// Of one argument as `sort` spells it.
+fn value_of(arg: &str, flags: &[Flag]) -> Result<(&'static str, String)> {
+    let text = arg.strip_prefix("--").unwrap_or(arg);
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (text, None),
     };
-    Error::text(match error.kind() {
-        ErrorKind::UnknownArgument => {
-            let name = arg.strip_prefix("--").unwrap_or(arg);
-            format!("flag provided but not defined: -{name}")
-        }
-        ErrorKind::NoEquals | ErrorKind::InvalidValue => {
-            format!("flag needs an argument: {arg}")
-        }
-        other => format!("{arg}: {other}"),
-    })
+    let Some(flag) = flags.iter().find(|flag| flag.name == name) else {
+        bail!("flag provided but not defined: -{name}");
+    };
+    match value {
+        Some(value) => Ok((flag.name, value.to_owned())),
+        None if flag.kind.takes_value() => bail!("flag needs an argument: --{name}"),
+        None => Ok((flag.name, "true".to_owned())),
+    }
 }
 
 #[cfg(test)]
