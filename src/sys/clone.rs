@@ -65,6 +65,8 @@ pub(crate) fn clone3(request: &CloneRequest<'_>) -> Result<Fork, Errno> {
         Err(Errno::ENOSYS) => clone(&args, &mut pidfd)?,
         other => other?,
     };
+    #[cfg(not(any(fuzzing, sanitized, miri)))]
+    crate::ALLOCATOR.leave();
     match pid {
         0 => {
             super::sigaction::in_a_clone();

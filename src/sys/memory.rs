@@ -5,7 +5,7 @@
 use nix::errno::Errno;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-const PAGE: usize = 4096;
+pub(super) const PAGE: usize = 4096;
 const MADV_POPULATE_WRITE: libc::c_int = 23;
 
 /// Of the stack below the caller's frame.
