@@ -52,6 +52,7 @@ pub fn config(text: &str) {
         rootless: Some(false),
         console: None,
         waits_for_start: true,
+        is_announced: false,
         notify: None,
     };
     match Plan::create(&bundle, &spec, request) {

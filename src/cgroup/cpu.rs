@@ -92,6 +92,15 @@ pub(crate) fn systemd(list: &[Write], version: u32) -> Result<Vec<Property>> {
     Ok(properties)
 }
 
+/// Whether it is less than one CPU that one thread may have. What cannot be understood may be, too.
+pub(crate) fn throttles(list: &[Write]) -> bool {
+    bandwidth(list).map_or(true, |limits| {
+        limits.is_some_and(|(quota, period)| {
+            quota.is_some_and(|quota| quota < period.unwrap_or(DEFAULT_PERIOD))
+        })
+    })
+}
+
 /// Quota (None: no limit) and period, in microseconds, of either version's files.
 fn bandwidth(list: &[Write]) -> Result<Option<(Option<u64>, Option<u64>)>> {
     let number = |file: &str, text: &str| {

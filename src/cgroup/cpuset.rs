@@ -49,34 +49,45 @@ fn bytes(mask: &Mask) -> Vec<u8> {
     bytes
 }
 
-/// v1: a new cpuset is empty and takes no process. Copies what is empty from the next ancestor that
-/// has it, filling those between as well: a cpuset must not exceed its parent's.
-pub(crate) fn fill(mount: &str, path: &str) -> Result<()> {
+/// What a v1 cpuset must have before it takes a process; a new one has neither.
+const FILES: [&str; 2] = ["cpuset.cpus", "cpuset.mems"];
+
+/// v1: what the cpuset above has, before limits are set below it. Where it is empty itself it takes over
+/// what the next ancestor has, and so do those between: a cpuset must not exceed its parent's.
+pub(crate) fn fill_parent(mount: &str, path: &str) -> Result<[String; 2]> {
     let top = Dir::open(mount).context(|| format!("open cgroup {mount}"))?;
     let below = relative(mount, path).unwrap_or_default();
-    for file in ["cpuset.cpus", "cpuset.mems"] {
-        fill_file(&top, below, file)?;
-    }
-    Ok(())
+    filled(&top, parent(below))
 }
 
-/// As `fill`, for the parent: before limits are set below it.
-pub(crate) fn fill_parent(mount: &str, path: &str) -> Result<()> {
-    fill(mount, path.rsplit_once('/').map_or(mount, |(parent, _)| parent))
+fn parent(below: &str) -> &str {
+    below.rsplit_once('/').map_or("", |(parent, _)| parent)
 }
 
-fn fill_file(top: &Dir, below: &str, file: &str) -> Result<String> {
+fn filled(top: &Dir, below: &str) -> Result<[String; 2]> {
+    let [cpus, mems] = FILES;
     if below.is_empty() {
-        return top.read_named(file);
+        return Ok([top.read_named(cpus)?, top.read_named(mems)?]);
     }
     let dir = top.below(below).context(|| format!("open cgroup {}/{below}", top.path()))?;
-    let own = dir.read_named(file)?;
-    if !own.trim().is_empty() {
+    let own = [dir.read_named(cpus)?, dir.read_named(mems)?];
+    if own.iter().all(|value| !value.trim().is_empty()) {
         return Ok(own);
     }
-    let value = fill_file(top, below.rsplit_once('/').map_or("", |(parent, _)| parent), file)?;
-    dir.write(file, value.trim()).context(|| format!("write {}/{file}", dir.path()))?;
-    Ok(value)
+    let above = filled(top, parent(below))?;
+    fill(&dir, &above, |_| false)?;
+    let [own, above] = [own, above].map(|values| values.map(|value| value.trim().to_owned()));
+    Ok(std::array::from_fn(|i| if own[i].is_empty() { &above[i] } else { &own[i] }.clone()))
+}
+
+/// Takes over from the parent what is empty; `is_empty` says of which file that is known.
+pub(crate) fn fill(dir: &Dir, above: &[String; 2], is_empty: impl Fn(&str) -> bool) -> Result<()> {
+    for (file, value) in FILES.into_iter().zip(above) {
+        if is_empty(file) || dir.read_named(file)?.trim().is_empty() {
+            dir.write(file, value.trim()).context(|| format!("write {}/{file}", dir.path()))?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

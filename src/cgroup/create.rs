@@ -2,6 +2,8 @@
 //! Making the container's cgroups, before its process exists: directories, controllers handed down
 //! (v2), cpusets filled (v1), limits and device rules. All of it is undone when any of it fails.
 
+use std::os::fd::OwnedFd;
+
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::Pid;
@@ -9,6 +11,7 @@ use nix::unistd::Pid;
 use super::device_program;
 use super::devices::Filter;
 use super::dir::{Dir, keyed};
+use super::join::{Doors, Ways};
 use super::path::{join, relative};
 use super::plan::CgroupPlan;
 use super::writes::{self, Write};
@@ -45,12 +48,12 @@ fn is_permission(errno: Option<Errno>) -> bool {
 impl Cgroup {
     /// Makes and limits the cgroups. Without permission over cgroups, and with nothing asked of
     /// them, those that can't be made are left out of `self`: save it again afterwards.
-    pub(crate) fn create(&mut self, plan: &CgroupPlan) -> Result<()> {
+    pub(crate) fn create(&mut self, plan: &CgroupPlan) -> Result<Ways> {
         for property in plan.ignored() {
             log::warn(&format!("{property} has no effect on this host's cgroups"));
         }
         let mut undo = Undo::new();
-        let outcome = self.check_unused().and_then(|()| self.create_all(plan, &mut undo));
+        let outcome = self.create_all(plan, &mut undo);
         undone(outcome, undo)
     }
 
@@ -68,7 +71,7 @@ impl Cgroup {
         self.enter_subgroup(plan, pid)?;
         self.lift_late(plan)?;
         let mut undo = Undo::new();
-        let outcome = self.create_all(plan, &mut undo).and_then(|()| self.join(pid));
+        let outcome = self.create_all(plan, &mut undo).and_then(|_| self.join(pid));
         undone(outcome, undo)
     }
 
@@ -88,7 +91,7 @@ impl Cgroup {
     }
 
     /// Before anything is made: a cgroup that is somebody else's is refused, and nothing of it is
-    /// touched.
+    /// touched. `create` looks again at those that it finds there.
     pub(crate) fn check_unused(&self) -> Result<()> {
         for (controller, check) in [("devices", check_free as Check), ("freezer", check_thawed)] {
             if let Some(path) = self.v1_of(controller).map(|d| &d.path)
@@ -106,9 +109,9 @@ impl Cgroup {
         }
     }
 
-    fn create_all(&mut self, plan: &CgroupPlan, undo: &mut Undo) -> Result<()> {
-        self.create_v1(plan, undo)?;
-        self.create_unified(plan, undo)?;
+    fn create_all(&mut self, plan: &CgroupPlan, undo: &mut Undo) -> Result<Ways> {
+        let doors = self.create_v1(plan, undo)?;
+        let into = self.create_unified(plan, undo)?;
         for write in plan.writes().filter(|w| !w.optional) {
             if self.path_of_controller(write.controller()).is_none() {
                 bail!(
@@ -118,7 +121,7 @@ impl Cgroup {
                 );
             }
         }
-        Ok(())
+        Ok(Ways { into, doors })
     }
 
     /// What has to wait until the container is assembled: CPU bandwidth and the limit of processes.
@@ -155,11 +158,11 @@ impl Cgroup {
         Ok(())
     }
 
-    fn create_v1(&mut self, plan: &CgroupPlan, undo: &mut Undo) -> Result<()> {
-        let mut kept = Vec::new();
+    fn create_v1(&mut self, plan: &CgroupPlan, undo: &mut Undo) -> Result<Doors> {
+        let (mut kept, mut doors) = (Vec::new(), Doors::default());
         for place in std::mem::take(&mut self.v1) {
             let mark = undo.len();
-            match create_one_v1(&place, plan, undo) {
+            match create_one_v1(&place, plan, self.is_units(), undo) {
                 Ok(made) => {
                     if place.has("devices") {
                         self.apply_v1_devices(&made, &plan.devices)?;
@@ -167,6 +170,7 @@ impl Cgroup {
                     if place.has("freezer") {
                         check_parents_thawed(&made.dir)?;
                     }
+                    self.add_door(&mut doors, &made.dir, place.optional)?;
                     kept.push(place);
                 }
                 Err(_) if place.optional => undo_from(undo, mark),
@@ -177,7 +181,7 @@ impl Cgroup {
             }
         }
         self.v1 = kept;
-        Ok(())
+        Ok(doors)
     }
 
     fn apply_v1_devices(&self, made: &Made, target: &Filter) -> Result<()> {
@@ -193,8 +197,9 @@ impl Cgroup {
         }
     }
 
-    fn create_unified(&mut self, plan: &CgroupPlan, undo: &mut Undo) -> Result<()> {
-        let Some(place) = self.unified.take() else { return Ok(()) };
+    /// The directory, if there is one.
+    fn create_unified(&mut self, plan: &CgroupPlan, undo: &mut Undo) -> Result<Option<OwnedFd>> {
+        let Some(place) = self.unified.take() else { return Ok(None) };
         let hybrid = !self.v2;
         let mine: Vec<&Write> =
             plan.early.iter().filter(|w| self.path(w.controller()).is_none()).collect();
@@ -210,13 +215,13 @@ impl Cgroup {
             // As on runc: beside v1 it is only for counting, unless it has a limit to keep.
             Err(_) if hybrid && mine.is_empty() => {
                 undo_from(undo, mark);
-                return Ok(());
+                return Ok(None);
             }
             Err(error) if self.lenient && is_permission(error.errno()) => {
                 if plan.writes().next().is_none() {
-                    return Ok(());
+                    return Ok(None);
                 }
-                let outcome: Result<()> = Err(error);
+                let outcome: Result<Option<OwnedFd>> = Err(error);
                 return outcome.context(|| {
                     "rootless needs no limits + no cgrouppath when no permission is granted for cgroups"
                 });
@@ -229,14 +234,13 @@ impl Cgroup {
         }
         check_parents_thawed(&made.dir)?;
         writes::apply(&made.dir, mine.into_iter(), None)?;
-        if hybrid {
-            return Ok(());
+        if !hybrid {
+            self.attach_devices(&made, &plan.devices)?;
+            if let Some(owner) = plan.owner {
+                owner::hand_over(&made.dir, owner, self.rootless)?;
+            }
         }
-        self.attach_devices(&made, &plan.devices)?;
-        match plan.owner {
-            Some(owner) => owner::hand_over(&made.dir, owner, self.rootless),
-            None => Ok(()),
-        }
+        Ok(Some(made.dir.into_fd()))
     }
 
     fn attach_devices(&self, made: &Made, filter: &Filter) -> Result<()> {
@@ -252,22 +256,35 @@ impl Cgroup {
     }
 }
 
-fn undone(outcome: Result<()>, mut undo: Undo) -> Result<()> {
+fn undone<T>(outcome: Result<T>, mut undo: Undo) -> Result<T> {
     if outcome.is_err() {
         undo_from(&mut undo, 0);
     }
     outcome
 }
 
-fn create_one_v1(place: &V1Dir, plan: &CgroupPlan, undo: &mut Undo) -> Result<Made> {
-    let made =
-        make(&place.mount, &place.path, undo).context(|| format!("make cgroup {}", place.path))?;
+fn create_one_v1(
+    place: &V1Dir,
+    plan: &CgroupPlan,
+    is_units: bool,
+    undo: &mut Undo,
+) -> Result<Made> {
+    let made = make(&place.mount, &place.path, Dir::below, undo)
+        .context(|| format!("make cgroup {}", place.path))?;
+    if !made.fresh && !is_units {
+        if place.has("devices") {
+            check_free(&made.dir)?;
+        } else if place.has("freezer") {
+            check_thawed(&made.dir)?;
+        }
+    }
     let here = plan.early.iter().filter(|w| place.has(w.controller()));
     if place.has("cpuset") {
-        cpuset::fill_parent(&place.mount, &place.path)?;
-        writes::apply(&made.dir, here, None)?;
+        let parents = cpuset::fill_parent(&place.mount, &place.path)?;
+        writes::apply(&made.dir, here.clone(), None)?;
         // After the limits: what they leave open comes from the parent.
-        cpuset::fill(&place.mount, &place.path)?;
+        let is_empty = |file: &str| made.fresh && here.clone().all(|write| write.file != file);
+        cpuset::fill(&made.dir, &parents, is_empty)?;
     } else {
         writes::apply(&made.dir, here, None)?;
     }
@@ -275,7 +292,12 @@ fn create_one_v1(place: &V1Dir, plan: &CgroupPlan, undo: &mut Undo) -> Result<Ma
 }
 
 /// Makes the directory, and where the parents are missing these first.
-fn make(mount: &str, path: &str, undo: &mut Undo) -> Result<Made, Errno> {
+fn make(
+    mount: &str,
+    path: &str,
+    open: fn(&Dir, &str) -> Result<Dir, Errno>,
+    undo: &mut Undo,
+) -> Result<Made, Errno> {
     let below = relative(mount, path).filter(|p| !p.is_empty()).ok_or(Errno::EINVAL)?;
     let top = Dir::open(mount)?;
     let fresh = match make_part(&top, mount, below, undo) {
@@ -285,7 +307,7 @@ fn make(mount: &str, path: &str, undo: &mut Undo) -> Result<Made, Errno> {
         }
         outcome => outcome?,
     };
-    Ok(Made { dir: top.below(below)?, fresh })
+    Ok(Made { dir: open(&top, below)?, fresh })
 }
 
 fn make_part(top: &Dir, mount: &str, below: &str, undo: &mut Undo) -> Result<bool, Errno> {
@@ -313,13 +335,13 @@ fn make_v2(place: &UnifiedDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<Mad
             if fresh {
                 undo.push((parent.path().to_owned(), name.to_owned()));
             }
-            return Ok(Made { dir: parent.below(name)?, fresh });
+            return Ok(Made { dir: parent.readable_below(name)?, fresh });
         }
         // Down from the top, making what is missing.
         Ok(_) | Err(Errno::ENOENT) => hand_down(mount, parent, &plan.controllers, undo)?,
         Err(errno) => return Err(errno),
     }
-    make(mount, path, undo)
+    make(mount, path, Dir::readable_below, undo)
 }
 
 fn hand_down(

@@ -179,27 +179,24 @@ fn kernel_bits(access: Access) -> u32 {
         .sum()
 }
 
-/// Attaches the filter to a cgroup directory. Programs that are there already (on a cgroup that
+/// Attaches the filter to a cgroup directory, which must be open for reading. Programs that are there already (on a cgroup that
 /// somebody else made) are replaced: one by an atomic swap, more than one by detaching them after.
 pub(crate) fn attach(cgroup: impl AsFd, filter: &Filter, fresh: bool) -> Result<()> {
     let cgroup = cgroup.as_fd();
     if fresh && filter.allows_all() {
         return Ok(());
     }
-    // O_PATH is not enough for bpf(2).
-    let dir = bpf::reopen(cgroup).context(|| "open the cgroup for its device program")?;
     let old = if fresh {
         Vec::new()
     } else {
-        bpf::attached(dir.as_fd()).context(|| "list the cgroup's device programs")?
+        bpf::attached(cgroup).context(|| "list the cgroup's device programs")?
     };
     let program = load(filter).context(|| "load the device program")?;
     let replaces = if let [one] = old.as_slice() { Some(one.as_fd()) } else { None };
-    bpf::attach(dir.as_fd(), program.as_fd(), replaces).context(|| "attach the device program")?;
+    bpf::attach(cgroup, program.as_fd(), replaces).context(|| "attach the device program")?;
     if replaces.is_none() {
         for program in &old {
-            bpf::detach(dir.as_fd(), program.as_fd())
-                .context(|| "detach the old device program")?;
+            bpf::detach(cgroup, program.as_fd()).context(|| "detach the old device program")?;
         }
     }
     Ok(())

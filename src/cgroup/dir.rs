@@ -43,6 +43,13 @@ impl Dir {
         Ok(Self { fd, path: format!("{}/{name}", self.path) })
     }
 
+    /// As `below`, for bpf(2), which O_PATH is not enough for.
+    pub(crate) fn readable_below(&self, name: &str) -> Result<Self, Errno> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let fd = openat(&self.fd, name, flags, Mode::empty())?;
+        Ok(Self { fd, path: format!("{}/{name}", self.path) })
+    }
+
     /// Makes a directory; its parent must exist. False: it was there before.
     pub(crate) fn mkdir(&self, name: &str) -> Result<bool, Errno> {
         match mkdirat(&self.fd, name, Mode::from_bits_truncate(0o755)) {

@@ -36,9 +36,18 @@ struct Door {
     optional: bool,
 }
 
-/// The ways into the container's v1 cgroups, opened before the clone.
-#[derive(Debug)]
+/// The ways into v1 cgroups, opened before the clone.
+#[derive(Debug, Default)]
 pub(crate) struct Doors(Vec<Door>);
+
+/// The ways into the container's cgroups, open before its process is cloned.
+#[derive(Debug, Default)]
+pub(crate) struct Ways {
+    /// The v2 directory to be born in (CLONE_INTO_CGROUP). On a hybrid host it may be missing.
+    pub into: Option<OwnedFd>,
+    /// For the clone to enter the v1 cgroups.
+    pub doors: Doors,
+}
 
 impl Doors {
     /// The clone, which must have one thread, moves itself.
@@ -54,22 +63,13 @@ impl Doors {
 }
 
 impl Cgroup {
-    /// The v2 directory for CLONE_INTO_CGROUP. On a hybrid host it may be missing, and v1 has to be
-    /// entered by `doors` besides.
-    pub(crate) fn clone_into(&self) -> Result<Option<OwnedFd>> {
-        match self.path("") {
-            None => Ok(None),
-            Some(path) if self.is_unified() => open_fd(path).map(Some),
-            Some(path) => Ok(open_fd(path).ok()),
-        }
+    /// Opens the way into a v1 cgroup.
+    pub(super) fn add_door(&self, doors: &mut Doors, dir: &Dir, optional: bool) -> Result<()> {
+        let optional = optional || self.lenient;
+        self.add(doors, dir.path(), TASKS, dir.file(TASKS, OFlag::O_WRONLY), optional)
     }
 
-    /// For the clone to enter the v1 cgroups; of no effect on v2 alone.
-    pub(crate) fn doors(&self) -> Result<Doors> {
-        self.open(&self.v1_paths(), TASKS)
-    }
-
-    /// Moves a process into every hierarchy: when the two above could not serve.
+    /// Moves a process into every hierarchy: when `Ways` could not serve.
     pub(crate) fn join(&self, pid: Pid) -> Result<()> {
         let mut paths = self.v1_paths();
         // Beside v1 it is only for counting and for `cgroup.kill`.
@@ -83,16 +83,29 @@ impl Cgroup {
     }
 
     fn open(&self, paths: &[(String, bool)], name: &str) -> Result<Doors> {
-        let mut doors = Vec::new();
+        let mut doors = Doors::default();
         for (path, optional) in paths {
-            match Dir::open(path).and_then(|dir| dir.file(name, OFlag::O_WRONLY)) {
-                Ok(file) => doors.push(Door { path: path.clone(), file, optional: *optional }),
-                Err(_) if *optional => {}
-                Err(errno) if self.forgives(errno) => {}
-                Err(errno) => return Err(errno).context(|| format!("open {path}/{name}")),
-            }
+            let file = Dir::open(path).and_then(|dir| dir.file(name, OFlag::O_WRONLY));
+            self.add(&mut doors, path, name, file, *optional)?;
         }
-        Ok(Doors(doors))
+        Ok(doors)
+    }
+
+    fn add(
+        &self,
+        doors: &mut Doors,
+        path: &str,
+        name: &str,
+        file: Result<File, Errno>,
+        optional: bool,
+    ) -> Result<()> {
+        match file {
+            Ok(file) => doors.0.push(Door { path: path.to_owned(), file, optional }),
+            Err(_) if optional => {}
+            Err(errno) if self.forgives(errno) => {}
+            Err(errno) => return Err(errno).context(|| format!("open {path}/{name}")),
+        }
+        Ok(())
     }
 
     fn enter(&self, paths: &[(String, bool)], pid: Pid) -> Result<()> {
@@ -118,7 +131,7 @@ impl Cgroup {
         let mut exec = ExecCgroup {
             cgroup: self.clone(),
             into: None,
-            doors: Doors(Vec::new()),
+            doors: Doors::default(),
             paths: Vec::new(),
             fallback: None,
         };

@@ -40,7 +40,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use dir::Mounts;
 pub(crate) use hierarchy::Hierarchies;
-pub(crate) use join::{Doors, ExecCgroup, SubCgroups};
+pub(crate) use join::{ExecCgroup, SubCgroups, Ways};
 pub(crate) use owner::plan as plan_owner;
 pub(crate) use plan::{CgroupPlan, Request};
 pub(crate) use stats::NetworkInterface;

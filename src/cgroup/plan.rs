@@ -50,15 +50,21 @@ pub(crate) struct CgroupPlan {
     ignored: Vec<&'static str>,
 }
 
-/// The CPU bandwidth would throttle the assembling; a limit of processes could forbid its forks.
-const LATE: &[&str] = &[
-    "cpu.max",
-    "cpu.max.burst",
-    "cpu.cfs_quota_us",
-    "cpu.cfs_period_us",
-    "cpu.cfs_burst_us",
-    "pids.max",
-];
+/// What the assembling forks for a moment (a second clone, a user namespace for id-mapped mounts) is far
+/// less.
+const MANY_PROCESSES: u64 = 32;
+
+/// Which of them would hinder the assembling, so that they come after it: less than one CPU would throttle
+/// it, a limit of few processes could forbid its forks.
+fn hinders(list: &[Write]) -> impl Fn(&Write) -> bool + use<> {
+    let throttles = cpu::throttles(list);
+    move |write: &Write| match &*write.file {
+        "cpu.max" | "cpu.max.burst" | "cpu.cfs_quota_us" | "cpu.cfs_period_us"
+        | "cpu.cfs_burst_us" => throttles,
+        "pids.max" => write.value.parse().is_ok_and(|limit: u64| limit < MANY_PROCESSES),
+        _ => false,
+    }
+}
 
 impl CgroupPlan {
     pub(crate) fn new(host: &Hierarchies, request: &Request<'_>) -> Result<Self> {
@@ -80,7 +86,8 @@ impl CgroupPlan {
             place.driver = Driver::Systemd;
             place.unit = Some(unit.unit());
         }
-        let (late, early) = writes.list.into_iter().partition(|w| LATE.contains(&&*w.file));
+        let hinders = hinders(&writes.list);
+        let (late, early) = writes.list.into_iter().partition(hinders);
         Ok(Self {
             place,
             unit,
@@ -142,6 +149,11 @@ impl CgroupPlan {
     /// Properties that were asked for and have no effect on this kind of hierarchy.
     pub(crate) fn ignored(&self) -> &[&'static str] {
         &self.ignored
+    }
+
+    /// What comes after the assembling: `apply_late`, `delegate`.
+    pub(crate) fn has_late_work(&self) -> bool {
+        !self.late.is_empty() || !self.delegate.is_empty()
     }
 
     pub(super) fn writes(&self) -> impl Iterator<Item = &Write> {
@@ -310,11 +322,11 @@ mod tests {
     }
 
     #[test]
-    fn dockers_limits_on_v2_bandwidth_and_pids_late() {
+    fn dockers_limits_on_v2_what_hinders_is_late() {
         let host = Hierarchies::test_v2(&["cpu", "memory", "pids", "cpuset", "io"]);
         let json = r#"{"memory": {"limit": 1000, "reservation": 500, "swap": 2000},
             "cpu": {"shares": 512, "quota": 50000, "period": 100000, "cpus": "0"},
-            "pids": {"limit": 100}}"#;
+            "pids": {"limit": 10}}"#;
         let resources = serde_json::from_str(json).unwrap();
         let plan = CgroupPlan::new(&host, &request("/docker/c1", Some(&resources))).unwrap();
         assert_eq!(
@@ -325,6 +337,25 @@ mod tests {
         let place = plan.place();
         assert_eq!(place.unified.unwrap().path, "/sys/fs/cgroup/docker/c1");
         assert!(place.v1.is_empty());
+    }
+
+    #[test]
+    fn a_whole_cpu_and_many_processes_do_not_hinder_the_assembling() {
+        let late = |host: &Hierarchies, quota: i64, limit: i64| {
+            let json = format!(
+                r#"{{"cpu": {{"quota": {quota}, "period": 100000}}, "pids": {{"limit": {limit}}}}}"#
+            );
+            let resources = serde_json::from_str(&json).unwrap();
+            let plan = CgroupPlan::new(host, &request("/docker/c1", Some(&resources))).unwrap();
+            files(&plan.late).join(" ")
+        };
+        let v2 = Hierarchies::test_v2(&["cpu", "pids"]);
+        assert_eq!(late(&v2, 100_000, 32), "");
+        assert_eq!(late(&v2, -1, -1), "");
+        assert_eq!(late(&v2, 99_999, 31), "pids.max cpu.max");
+        let v1 = Hierarchies::test_v1(&["devices", "cpu", "pids"]);
+        assert_eq!(late(&v1, 100_000, 32), "");
+        assert_eq!(late(&v1, 99_999, 0), "cpu.cfs_period_us cpu.cfs_quota_us pids.max");
     }
 
     #[test]

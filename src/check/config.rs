@@ -99,6 +99,7 @@ fn plan(bundle: &Bundle, globals: &Globals) -> Result<Plan> {
         rootless: globals.rootless,
         console,
         waits_for_start: true,
+        is_announced: false,
         notify: None,
     };
     Plan::create(bundle, &spec, request)

@@ -18,9 +18,7 @@ use crate::timings::{self, Step};
 pub(crate) fn run(plan: &mut Plan, voice: &mut Voice, me: &Inside) -> Result<Infallible> {
     let link = voice.link();
     child::die_with_parent(me)?;
-    if let Some(doors) = &plan.doors {
-        doors.enter(me)?;
-    }
+    plan.ways.doors.enter(me)?;
     plan.finish.limits.apply_before_user_namespace(me)?;
     if plan.root_ids.is_some() && plan.entry.clone & namespace::USER.flag == 0 {
         plan.finish.limits.raise_own(me)?;

@@ -18,7 +18,7 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use crate::error::{Context, Error, Result};
-use crate::sync::ChildLink;
+use crate::sync::{Ask, ChildLink};
 use crate::sys::{self, Inside};
 use crate::timings;
 
@@ -29,11 +29,25 @@ pub(crate) struct Voice {
     link: Option<ChildLink>,
     /// Open for reading and writing.
     fifo: Option<OwnedFd>,
+    is_answered_ahead: bool,
 }
 
 impl Voice {
     pub(crate) fn link(&self) -> &ChildLink {
         self.link.as_ref().expect("only `hang_up` takes it, after the last use")
+    }
+
+    /// The parent answers Ask::Ready without being asked.
+    pub(crate) fn expect_answer(&mut self) {
+        self.is_answered_ahead = true;
+    }
+
+    /// Ready: until the parent is, too.
+    pub(crate) fn be_answered(&self) -> Result<()> {
+        match self.is_answered_ahead {
+            true => self.link().wait_done(),
+            false => self.link().ask(Ask::Ready),
+        }
     }
 
     /// The parent ends now; what fails from here on is for `start`.
@@ -84,7 +98,7 @@ pub(crate) fn main(
     // Until execve: `serve` tells by it that there was none.
     sys::set_name(COMM);
     timings::enter_child();
-    let mut voice = Voice { link: Some(link), fifo };
+    let mut voice = Voice { link: Some(link), fifo, is_answered_ahead: false };
     let Err(error) = head(&mut voice, me);
     voice.fail(&error);
     sys::exit(1)

@@ -41,7 +41,7 @@ impl Finish {
     }
 
     /// Whether there is a seccomp agent to hand a listener to.
-    fn notifies(&self) -> bool {
+    pub(crate) fn notifies(&self) -> bool {
         self.filter.as_ref().is_some_and(|filter| filter.listener.is_some())
     }
 }
@@ -157,7 +157,7 @@ fn wait_for_start(
     me: &Inside,
 ) -> Result<()> {
     if voice.fifo().is_none() {
-        voice.link().ask(Ask::Ready)?;
+        voice.be_answered()?;
         timings::step(Step::Ready);
         if finish.notifies() {
             close_before_wait(process, finish, voice, me)?;

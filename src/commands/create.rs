@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{code, delete, start};
 use crate::ExitCode;
-use crate::annotations::PIDFD_RECEIVER;
+use crate::annotations::{self, PIDFD_RECEIVER};
 use crate::bundle::Bundle;
 use crate::child::process::fds::{Fds, Listen};
 use crate::child::process::terminal::{Receiver, connect_console_socket};
@@ -50,6 +50,9 @@ pub(super) fn plan(
         Some(process) => console(process)?,
         None => None,
     };
+    let is_announced = create.pid_file.is_some()
+        || create.pidfd_socket.is_some()
+        || annotations::get(&spec, PIDFD_RECEIVER).is_some();
     Plan::create(
         bundle,
         &spec,
@@ -63,6 +66,7 @@ pub(super) fn plan(
             console,
             waits_for_start,
             notify,
+            is_announced,
         },
     )
 }
@@ -127,18 +131,28 @@ fn detached(globals: &Globals, run: &args::Run, bundle: &Bundle) -> Result<ExitC
 
 /// From ready to executed: pid files, the last answer, poststart hooks.
 fn go(run: &args::Run, created: &Created, plan: &Plan) -> Result<()> {
-    hand_out(&run.create, created)?;
-    // The program runs from here on: a signal is its own, but for poststart hooks, which it ends.
-    interrupt::hold()?;
-    interrupt::check()?;
-    created.link.done()?;
     let agent = Agent::of_init(plan, created.container());
-    serve::until_executed(&created.init, &created.link, &agent)?;
+    let until_executed = || serve::until_executed(&created.init, &created.link, &agent);
+    if created.is_answered {
+        until_executed()?;
+        go_on()?;
+    } else {
+        hand_out(&run.create, created)?;
+        go_on()?;
+        created.link.done()?;
+        until_executed()?;
+    }
     timings::step(Step::Executed);
     start::run_poststart(created.container(), &plan.hooks)?;
     timings::step(Step::Poststart);
     // The container may live long.
     timings::save()
+}
+
+/// The program runs from here on: a signal is its own, but for poststart hooks, which it ends.
+fn go_on() -> Result<()> {
+    interrupt::hold()?;
+    interrupt::check()
 }
 
 fn in_foreground(globals: &Globals, run: &args::Run, bundle: &Bundle) -> Result<ExitCode> {

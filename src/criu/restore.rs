@@ -107,8 +107,7 @@ fn start(
     signals: Option<&Signals>,
 ) -> Result<Worker> {
     // With systemd there is no cgroup yet: it makes one around the worker.
-    let is_units = plan.cgroup_place.is_units();
-    let cgroup = if is_units { None } else { plan.cgroup_place.clone_into()? };
+    let cgroup = plan.ways.into.take();
     let start = Start {
         entry: Entry { clone: MOUNT.flag, ..Entry::default() },
         place: Place { cgroup: cgroup.as_ref().map(AsFd::as_fd), time_offsets: None },
@@ -117,7 +116,7 @@ fn start(
         signals,
     };
     let worker = Worker::start(program, &start, |me| {
-        plan.doors.as_ref().map_or(Ok(()), |doors| doors.enter(me))?;
+        plan.ways.doors.enter(me)?;
         root.prepare(&plan.rootfs, me)
     })?;
     serve::place(plan, container, worker.process())?;

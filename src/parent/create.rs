@@ -12,6 +12,7 @@ use nix::sys::stat::{Mode, SFlag};
 
 use super::serve;
 use super::spawn::{self, Born, Init, Place};
+use crate::cgroup::Ways;
 use crate::child;
 use crate::error::{Context, Result};
 use crate::hooks::Hooks;
@@ -23,13 +24,16 @@ use crate::sys;
 use crate::timings::{self, Step};
 use crate::{interrupt, log};
 
-/// A container with its init, which has said that it is ready and waits to be answered.
+/// A container with its init, which has said that it is ready and waits to be answered; or, in `run`, has
+/// its answer and goes on.
 #[derive(Debug)]
 pub(crate) struct Created {
     // Before `undo`: dropped in this order, init dies before its cgroup is removed.
     pub init: Init,
     pub link: ParentLink,
     undo: Undo,
+    /// It goes on without being answered.
+    pub is_answered: bool,
 }
 
 impl Created {
@@ -93,9 +97,8 @@ impl Undo {
         }
         // systemd makes it when the process is there.
         if !plan.cgroup_place.is_units() {
-            make_cgroup(plan, self.container_mut())?;
+            plan.ways = make_cgroup(plan, self.container_mut())?;
             self.has_cgroup = true;
-            plan.doors = Some(plan.cgroup_place.doors()?);
         }
         make_resctrl(plan, self.container_mut())
     }
@@ -134,7 +137,7 @@ pub(crate) fn create(
     timings::step(Step::Cgroup);
     let is_units = plan.cgroup_place.is_units();
     let fifo = plan.waits_for_start.then(|| make_fifo(undo.container())).transpose()?;
-    let cgroup = if is_units { None } else { plan.cgroup_place.clone_into()? };
+    let cgroup = plan.ways.into.take();
     let time_offsets = plan.time_offsets.text().map(str::to_owned);
     let place =
         Place { cgroup: cgroup.as_ref().map(AsFd::as_fd), time_offsets: time_offsets.as_deref() };
@@ -146,6 +149,9 @@ pub(crate) fn create(
         sys::fd::close_inherited(lock);
         child::main(link, fifo, &me, |voice, me| {
             signals.map_or(Ok(()), |signals| signals.restore(me))?;
+            if plan.is_answered_ahead(plan.born) {
+                voice.expect_answer();
+            }
             child::create::run(&mut plan, voice, me)
         })
     })?;
@@ -157,8 +163,16 @@ pub(crate) fn create(
     serve::join_resctrl(container, &init)?;
     timings::step(Step::Record);
     log::debug(|| format!("init is process {}", init.pid));
-    serve::until_ready(&mut plan, container, &mut init, &link)?;
-    Ok((Created { init, link, undo }, plan))
+    let is_answered = plan.is_answered_ahead(init.born);
+    if is_answered {
+        serve::place(&mut plan, container, &init)?;
+        timings::step(Step::Place);
+        interrupt::check()?;
+        link.done()?;
+    } else {
+        serve::until_ready(&mut plan, container, &mut init, &link)?;
+    }
+    Ok((Created { init, link, undo, is_answered }, plan))
 }
 
 /// exec.fifo, which says `created` while it is there. Opened now, as the clone cannot reach it later:
@@ -182,8 +196,8 @@ fn make_resctrl(plan: &mut Plan, container: &mut Container) -> Result<()> {
     outcome
 }
 
-fn make_cgroup(plan: &mut Plan, container: &mut Container) -> Result<()> {
-    match plan.cgroup_place.create(&plan.cgroup) {
+fn make_cgroup(plan: &mut Plan, container: &mut Container) -> Result<Ways> {
+    let ways = match plan.cgroup_place.create(&plan.cgroup) {
         // Words that runc's own suite looks for.
         Err(error)
             if plan.cgroup_place.is_rootless()
@@ -192,7 +206,7 @@ fn make_cgroup(plan: &mut Plan, container: &mut Container) -> Result<()> {
             return Err(error).context(|| "unable to apply cgroup configuration");
         }
         outcome => outcome?,
-    }
+    };
     if container.facts.cgroup != plan.cgroup_place {
         container.facts.cgroup = plan.cgroup_place.clone();
         container.save()?;
@@ -203,5 +217,5 @@ fn make_cgroup(plan: &mut Plan, container: &mut Container) -> Result<()> {
              the container can be found and killed. Such configuration is strongly discouraged",
         );
     }
-    Ok(())
+    Ok(ways)
 }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use crate::annotations;
 use crate::bail;
 use crate::bundle::Bundle;
-use crate::cgroup::{self, Cgroup, CgroupPlan, Doors, Hierarchies, Manager};
+use crate::cgroup::{self, Cgroup, CgroupPlan, Hierarchies, Manager, Ways};
 use crate::child::keyring::Keyring;
 use crate::child::process::fds::Fds;
 use crate::child::process::terminal::Receiver;
@@ -51,6 +51,8 @@ pub(crate) struct Request<'a> {
     pub waits_for_start: bool,
     /// The service manager waits for the container's readiness.
     pub notify: Option<NotifySocket>,
+    /// Somebody is told of init before the program runs: `--pid-file`, `--pidfd-socket`, crun's annotation.
+    pub is_announced: bool,
 }
 
 /// A container to be.
@@ -64,8 +66,8 @@ pub(crate) struct Plan {
     pub cgroup: CgroupPlan,
     pub cgroup_place: Cgroup,
     pub waits_for_start: bool,
-    /// The ways into v1 cgroups, opened when they have been made.
-    pub doors: Option<Doors>,
+    /// Into the cgroups, when they have been made.
+    pub ways: Ways,
     pub resctrl: Option<Resctrl>,
     pub born: Born,
     pub net_devices: NetDevices,
@@ -75,6 +77,7 @@ pub(crate) struct Plan {
     pub hooks: Hooks,
     /// net devices, prestart or createRuntime: the child asks for them.
     pub needs_parent_hooks: bool,
+    is_announced: bool,
     pub uts: Uts,
     pub sysctl: Sysctl,
     pub process: Process,
@@ -129,7 +132,7 @@ impl Plan {
         Ok(Self {
             root_ids: has_user.then(|| root_ids(linux, process)),
             time_offsets: TimeOffsets::plan(linux)?,
-            doors: None,
+            ways: Ways::default(),
             born: Born::default(),
             new_network: namespaces.is_new(&namespace::NETWORK),
             uts: Uts::plan(spec)?,
@@ -140,9 +143,8 @@ impl Plan {
             process: Process::plan(process, Some(linux), outside)?,
             maps,
             cgroup,
-            needs_parent_hooks: hooks.has(Point::Prestart)
-                || hooks.has(Point::CreateRuntime)
-                || !net_devices.is_empty(),
+            needs_parent_hooks: has_parent_hooks(&hooks) || !net_devices.is_empty(),
+            is_announced: request.is_announced,
             net_devices,
             resctrl,
             keyring: Keyring::plan(request.id, request.no_new_keyring, has_user)?,
@@ -152,6 +154,21 @@ impl Plan {
             facts,
             notify: request.notify,
         })
+    }
+
+    /// Whether nothing is left to do outside once init has been recorded: its one question is then
+    /// answered before it is asked, and neither side wakes the other up for it.
+    pub(crate) fn is_answered_ahead(&self, born: Born) -> bool {
+        let asks = self.entry.needs_map
+            || self.entry.refork
+            || self.needs_parent_hooks
+            || born.owes_pid
+            || !born.is_placed;
+        !self.waits_for_start
+            && !asks
+            && !self.is_announced
+            && !self.cgroup.has_late_work()
+            && !self.finish.notifies()
     }
 
     /// The state as hooks get it.
@@ -164,6 +181,10 @@ fn plan_hooks(bundle: &Bundle, spec: &oci::Spec<'_>) -> Result<Hooks> {
     let mut hooks = Hooks::plan(spec.hooks.as_ref())?;
     hooks.write_to(&bundle.dir, |name| annotations::get(spec, name))?;
     Ok(hooks)
+}
+
+fn has_parent_hooks(hooks: &Hooks) -> bool {
+    hooks.has(Point::Prestart) || hooks.has(Point::CreateRuntime)
 }
 
 fn plan_cgroup(

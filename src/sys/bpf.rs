@@ -5,8 +5,6 @@
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
 
 const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_PROG_ATTACH: libc::c_int = 8;
@@ -156,11 +154,6 @@ pub(crate) fn attached(cgroup: BorrowedFd<'_>) -> Result<Vec<OwnedFd>, Errno> {
         }
     }
     Ok(programs)
-}
-
-/// The same directory, open for more than its path.
-pub(crate) fn reopen(dir: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
-    openat(dir, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
 }
 
 /// # Safety

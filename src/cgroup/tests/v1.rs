@@ -57,7 +57,7 @@ fn life_on_v1(host: &Hierarchies, test: &str) {
     let plan = plan(host, &name(test), &json);
     let mut cgroup = plan.place();
     assert!(!cgroup.exists());
-    cgroup.create(&plan).unwrap();
+    let ways = cgroup.create(&plan).unwrap();
     let made = Made(cgroup);
     let cgroup = &made.0;
     assert!(cgroup.exists());
@@ -68,10 +68,8 @@ fn life_on_v1(host: &Hierarchies, test: &str) {
     let devices = read(cgroup, "devices", "devices.list");
     assert!(devices.contains("c 1:3 rwm") && !devices.contains('a'), "{devices}");
 
-    let into = cgroup.clone_into().unwrap();
-    assert_eq!(into.is_some(), host.unified.is_some());
-    let doors = cgroup.doors().unwrap();
-    let sleeper = Sleeper::start_through(into.as_ref().map(AsFd::as_fd), Some(&doors));
+    assert_eq!(ways.into.is_some(), host.unified.is_some());
+    let sleeper = Sleeper::start_through(ways.into.as_ref().map(AsFd::as_fd), Some(&ways.doors));
     wait_until(|| cgroup.v1.iter().all(|d| lists(&d.path, sleeper.pid)));
     cgroup.apply_late(&plan).unwrap();
     assert_eq!(read(cgroup, "pids", "pids.max"), "20");
@@ -113,7 +111,8 @@ fn v1_kills_the_frozen_and_those_below() {
     for place in &cgroup.v1 {
         std::fs::create_dir(format!("{}/sub", place.path)).unwrap();
         if place.has("cpuset") {
-            crate::cgroup::cpuset::fill(&place.mount, &format!("{}/sub", place.path)).unwrap();
+            crate::cgroup::cpuset::fill_parent(&place.mount, &format!("{}/sub/x", place.path))
+                .unwrap();
         }
     }
     cgroup.for_exec(None, &SubCgroups::parse(&["sub"]).unwrap()).unwrap().join(below.pid).unwrap();
@@ -197,7 +196,7 @@ fn v1_below_a_frozen_cgroup_nothing_is_started() {
     std::fs::create_dir(&parent).unwrap();
     std::fs::write(format!("{parent}/freezer.state"), "FROZEN").unwrap();
     let plan = plan(&host, &format!("{}/leaf", name("ice")), &format!("{{{DENY_ALL}}}"));
-    let outcome = plan.place().create(&plan).map_err(|e| e.to_string());
+    let outcome = plan.place().create(&plan).map(drop).map_err(|e| e.to_string());
     std::fs::remove_dir(&parent).unwrap();
     let want =
         format!("linux.cgroupsPath: container's cgroup is below a frozen one: {parent}/leaf");

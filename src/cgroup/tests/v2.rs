@@ -9,10 +9,10 @@ fn v2_life_of_a_container() {
         let path = name("v2");
         let plan = plan(host, &format!("{path}/leaf"), &format!("{{{DENY_ALL}}}"));
         let mut cgroup = plan.place();
-        cgroup.create(&plan)?;
+        let ways = cgroup.create(&plan)?;
         let made = Made(cgroup);
         let cgroup = &made.0;
-        let fd = cgroup.clone_into()?.expect("v2 has a directory to be born in");
+        let fd = ways.into.expect("v2 has a directory to be born in");
         let sleeper = Sleeper::start(Some(fd.as_fd()));
         assert_eq!(cgroup.pids(false)?, [sleeper.pid]);
         let parent = format!("/sys/fs/cgroup{path}");
@@ -97,9 +97,9 @@ fn v2_device_program_decides_who_opens_what() {
         let path = name("v2dev");
         let mut plan = plan(host, &path, &format!("{{{DENY_ALL}}}"));
         let mut cgroup = plan.place();
-        cgroup.create(&plan)?;
+        let ways = cgroup.create(&plan)?;
         let made = Made(cgroup);
-        let fd = made.0.clone_into()?.expect("v2");
+        let fd = ways.into.expect("v2");
         assert_eq!(opening(&fd, "/dev/null"), 0);
         assert_eq!(opening(&fd, "/dev/kmsg"), libc::EPERM);
 
@@ -128,10 +128,10 @@ fn v2_exec_follows_init_into_a_child_cgroup() {
     in_v2_view(|host| {
         let plan = plan(host, &name("v2exec"), &format!("{{{DENY_ALL}}}"));
         let mut cgroup = plan.place();
-        cgroup.create(&plan)?;
+        let ways = cgroup.create(&plan)?;
         let made = Made(cgroup);
         let cgroup = &made.0;
-        let fd = cgroup.clone_into()?.expect("v2");
+        let fd = ways.into.expect("v2");
         let init = Sleeper::start(Some(fd.as_fd()));
         let path = cgroup.path("").expect("v2").to_owned();
         // What a nested manager does: move away and hand controllers to the children.
@@ -157,7 +157,7 @@ fn v2_below_a_frozen_cgroup_nothing_is_started() {
         std::fs::create_dir(&parent)?;
         std::fs::write(format!("{parent}/cgroup.freeze"), "1")?;
         let plan = plan(host, &format!("{}/leaf", name("v2ice")), &format!("{{{DENY_ALL}}}"));
-        let outcome = plan.place().create(&plan).map_err(|e| e.to_string());
+        let outcome = plan.place().create(&plan).map(drop).map_err(|e| e.to_string());
         let left = std::fs::exists(format!("{parent}/leaf"))?;
         std::fs::remove_dir(&parent)?;
         let want =
