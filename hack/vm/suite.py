@@ -40,7 +40,7 @@ class Mode:
 
 
 # What runs when time is short, and in which modes: both users, both drivers.
-SHORT = ["lifecycle", "exec", "conformance:cgroup", "conformance:limit", "conformance:memory", "conformance:cpu"]
+SHORT = ["lifecycle", "exec", "systemd", "conformance:cgroup", "conformance:limit", "conformance:memory", "conformance:cpu"]
 SHORT_MODES = ["root", "user-systemd"]
 
 MODES = {
