@@ -18,8 +18,9 @@
 //!   Tell::Failed       ──▶   at any time; then EOF
 //!   EOF                ──▶   before Ready: the child died; after it: execve happened
 //! ```
-//! An ask that the plan does not need is not sent. Where Ready would be the only one, and nothing is left to do
-//! outside, its Done is there before it and it is not sent either (`Plan::is_answered_ahead`). Nothing of the plan travels: the clone inherits it.
+//! An ask that the plan does not need is not sent. Where Ready would be the only one, and nothing is left
+//! to do outside, its Done is there before it and it is not sent either (`Plan::is_answered_ahead`).
+//! Nothing of the plan travels: the clone inherits it.
 //! In `create`, Ask::Listener is Ready too: what the clone says after it would be the agent's to allow.
 
 use std::cell::RefCell;

@@ -74,20 +74,26 @@ fn filled(top: &Dir, below: &str) -> Result<[String; 2]> {
     if own.iter().all(|value| !value.trim().is_empty()) {
         return Ok(own);
     }
-    let above = filled(top, parent(below))?;
-    fill(&dir, &above, |_| false)?;
-    let [own, above] = [own, above].map(|values| values.map(|value| value.trim().to_owned()));
-    Ok(std::array::from_fn(|i| if own[i].is_empty() { &above[i] } else { &own[i] }.clone()))
+    fill(&dir, &filled(top, parent(below))?, |_| false)
 }
 
-/// Takes over from the parent what is empty; `is_empty` says of which file that is known.
-pub(crate) fn fill(dir: &Dir, above: &[String; 2], is_empty: impl Fn(&str) -> bool) -> Result<()> {
-    for (file, value) in FILES.into_iter().zip(above) {
-        if is_empty(file) || dir.read_named(file)?.trim().is_empty() {
+/// Takes over from the parent what is empty; `is_empty` says of which file that is known. What there is
+/// then.
+pub(crate) fn fill(
+    dir: &Dir,
+    above: &[String; 2],
+    is_empty: impl Fn(&str) -> bool,
+) -> Result<[String; 2]> {
+    let mut values = above.clone();
+    for (file, value) in FILES.into_iter().zip(&mut values) {
+        let own = if is_empty(file) { String::new() } else { dir.read_named(file)? };
+        if own.trim().is_empty() {
             dir.write(file, value.trim()).context(|| format!("write {}/{file}", dir.path()))?;
+        } else {
+            *value = own;
         }
     }
-    Ok(())
+    Ok(values)
 }
 
 #[cfg(test)]

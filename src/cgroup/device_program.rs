@@ -179,8 +179,9 @@ fn kernel_bits(access: Access) -> u32 {
         .sum()
 }
 
-/// Attaches the filter to a cgroup directory, which must be open for reading. Programs that are there already (on a cgroup that
-/// somebody else made) are replaced: one by an atomic swap, more than one by detaching them after.
+/// Attaches the filter to a cgroup directory, which must be open for reading. Programs that are there
+/// already (on a cgroup that somebody else made) are replaced: one by an atomic swap, more than one by
+/// detaching them after.
 pub(crate) fn attach(cgroup: impl AsFd, filter: &Filter, fresh: bool) -> Result<()> {
     let cgroup = cgroup.as_fd();
     if fresh && filter.allows_all() {

@@ -38,15 +38,16 @@ impl Dir {
 
     /// A directory below this one; `name` may have several parts.
     pub(crate) fn below(&self, name: &str) -> Result<Self, Errno> {
-        let flags = DIRECTORY | OFlag::O_NOFOLLOW;
-        let fd = openat(&self.fd, name, flags, Mode::empty())?;
-        Ok(Self { fd, path: format!("{}/{name}", self.path) })
+        self.open_below(name, DIRECTORY)
     }
 
     /// As `below`, for bpf(2), which O_PATH is not enough for.
     pub(crate) fn readable_below(&self, name: &str) -> Result<Self, Errno> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        let fd = openat(&self.fd, name, flags, Mode::empty())?;
+        self.open_below(name, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+    }
+
+    fn open_below(&self, name: &str, flags: OFlag) -> Result<Self, Errno> {
+        let fd = openat(&self.fd, name, flags | OFlag::O_NOFOLLOW, Mode::empty())?;
         Ok(Self { fd, path: format!("{}/{name}", self.path) })
     }
 

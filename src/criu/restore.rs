@@ -110,7 +110,7 @@ fn start(
     let cgroup = plan.ways.into.take();
     let start = Start {
         entry: Entry { clone: MOUNT.flag, ..Entry::default() },
-        place: Place { cgroup: cgroup.as_ref().map(AsFd::as_fd), time_offsets: None },
+        place: Place { cgroup: cgroup.as_ref().map(AsFd::as_fd), ..Place::default() },
         inherit: external::inherited(&plan.entry),
         has_stdio: true,
         signals,

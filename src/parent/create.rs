@@ -11,7 +11,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, SFlag};
 
 use super::serve;
-use super::spawn::{self, Born, Init, Place};
+use super::spawn::{self, Init, Place};
 use crate::cgroup::Ways;
 use crate::child;
 use crate::error::{Context, Result};
@@ -135,16 +135,18 @@ pub(crate) fn create(
     timings::step(Step::StateDirectory);
     undo.make_surroundings(&mut plan)?;
     timings::step(Step::Cgroup);
-    let is_units = plan.cgroup_place.is_units();
     let fifo = plan.waits_for_start.then(|| make_fifo(undo.container())).transpose()?;
     let cgroup = plan.ways.into.take();
     let time_offsets = plan.time_offsets.text().map(str::to_owned);
-    let place =
-        Place { cgroup: cgroup.as_ref().map(AsFd::as_fd), time_offsets: time_offsets.as_deref() };
+    let place = Place {
+        cgroup: cgroup.as_ref().map(AsFd::as_fd),
+        comes_later: plan.cgroup_place.is_units(),
+        time_offsets: time_offsets.as_deref(),
+    };
     let entry = Rc::clone(&plan.entry);
     let lock = sys::fd::number(undo.container().dir().as_fd());
     let (mut init, link) = spawn::spawn(&entry, &place, |link, me, born| {
-        plan.born = Born { is_placed: born.is_placed && !is_units, ..born };
+        plan.born = born;
         // The lock is of whoever has the descriptor: this copy must not hold it for the container.
         sys::fd::close_inherited(lock);
         child::main(link, fifo, &me, |voice, me| {
@@ -164,14 +166,7 @@ pub(crate) fn create(
     timings::step(Step::Record);
     log::debug(|| format!("init is process {}", init.pid));
     let is_answered = plan.is_answered_ahead(init.born);
-    if is_answered {
-        serve::place(&mut plan, container, &init)?;
-        timings::step(Step::Place);
-        interrupt::check()?;
-        link.done()?;
-    } else {
-        serve::until_ready(&mut plan, container, &mut init, &link)?;
-    }
+    serve::until_ready(&mut plan, container, &mut init, &link)?;
     Ok((Created { init, link, undo, is_answered }, plan))
 }
 

@@ -33,7 +33,7 @@ pub(crate) fn exec(
     let entry = std::mem::take(&mut plan.entry);
     let listener = plan.finish.filter.as_ref().and_then(|filter| filter.listener.clone());
     let into = plan.cgroup.into.take();
-    let place = Place { cgroup: into.as_ref().map(AsFd::as_fd), time_offsets: None };
+    let place = Place { cgroup: into.as_ref().map(AsFd::as_fd), ..Place::default() };
     let (mut init, link) = {
         let plan = &mut plan;
         let body = |link, me: crate::sys::Inside, born: Born| {

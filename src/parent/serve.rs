@@ -13,12 +13,14 @@ use crate::cgroup::Cgroup;
 use crate::child;
 use crate::error::{Context, Error, Result};
 use crate::hooks::{DefaultEnv, Point};
+use crate::interrupt;
 use crate::plan::Plan;
 use crate::state::{Container, Status};
 use crate::sync::{Ask, Message, ParentLink, Tell};
 use crate::timings::{self, Step};
 
-/// Answers until the clone is ready. Its last request, if `Ask::Ready`, is left to the caller.
+/// Answers until the clone is ready. Its last request, if `Ask::Ready`, is left to the caller, unless it is
+/// answered ahead.
 pub(crate) fn until_ready(
     plan: &mut Plan,
     container: &mut Container,
@@ -30,6 +32,10 @@ pub(crate) fn until_ready(
     if !maps_first {
         place(plan, container, init)?;
         timings::step(Step::Place);
+    }
+    if plan.is_answered_ahead(init.born) {
+        interrupt::check()?;
+        return link.done();
     }
     let mut is_placed = !maps_first;
     let mut is_limited = false;

@@ -81,7 +81,7 @@ impl Drop for Init {
 /// What the kernel granted the clone at its birth.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Born {
-    /// In the v2 cgroup that was asked for, if any.
+    /// In the v2 cgroup that was asked for, if any; nor does it come into one later.
     pub is_placed: bool,
     /// Not in the pid namespace to be joined: it has to enter that itself, by a second clone.
     pub owes_pid: bool,
@@ -92,6 +92,8 @@ pub(crate) struct Born {
 pub(crate) struct Place<'a> {
     /// A cgroup2 directory to be born in.
     pub cgroup: Option<BorrowedFd<'a>>,
+    /// It is put into its cgroup later, by systemd.
+    pub comes_later: bool,
     /// The text for timens_offsets of a new time namespace.
     pub time_offsets: Option<&'a str>,
 }
@@ -116,7 +118,8 @@ pub(crate) fn spawn(
         }
         other => other,
     };
-    let is_placed = request.cgroup.is_some() || place.cgroup.is_none();
+    let has_place = request.cgroup.is_some() || place.cgroup.is_none();
+    let is_placed = has_place && !place.comes_later;
     let born = Born { is_placed, owes_pid: around.owes_pid };
     match forked.map_err(Error::of_clone3)? {
         Fork::Child(me) => {

@@ -159,9 +159,7 @@ impl Plan {
     /// Whether nothing is left to do outside once init has been recorded: its one question is then
     /// answered before it is asked, and neither side wakes the other up for it.
     pub(crate) fn is_answered_ahead(&self, born: Born) -> bool {
-        // Into a unit it comes after the clone.
-        let asks = self.cgroup_place.is_units()
-            || self.entry.needs_map
+        let asks = self.entry.needs_map
             || self.entry.refork
             || self.needs_parent_hooks
             || born.owes_pid

@@ -15,7 +15,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, getuid};
 
 use super::join::Doors;
-use super::{Cgroup, CgroupPlan, Happened, Hierarchies, Request, SubCgroups};
+use super::{Cgroup, CgroupPlan, Happened, Hierarchies, Request, SubCgroups, Ways};
 use crate::error::{Error, Result};
 use crate::oci::Resources;
 use crate::sys::clone::{CloneRequest, Fork, clone3};
@@ -140,7 +140,7 @@ fn as_nobody(
     }
 }
 
-fn rootless(host: &Hierarchies, path: &str, json: &str) -> Result<Cgroup> {
+fn rootless(host: &Hierarchies, path: &str, json: &str) -> Result<(Cgroup, Ways)> {
     let resources: Resources<'_> = serde_json::from_str(json).expect("a test's JSON");
     let request = Request {
         id: &name("rootless")[1..],
@@ -154,15 +154,16 @@ fn rootless(host: &Hierarchies, path: &str, json: &str) -> Result<Cgroup> {
     };
     let plan = CgroupPlan::new(host, &request)?;
     let mut cgroup = plan.place();
-    cgroup.create(&plan)?;
-    Ok(cgroup)
+    let ways = cgroup.create(&plan)?;
+    Ok((cgroup, ways))
 }
 
 /// What all ordinary users get: no cgroup where nothing is asked of it, else an error.
 fn without_permission(host: &Hierarchies, limit: &str, words: &str) -> Result<()> {
-    let cgroup = rootless(host, "", &format!("{{{DENY_ALL}}}"))?;
+    let (cgroup, ways) = rootless(host, "", &format!("{{{DENY_ALL}}}"))?;
     assert!(cgroup.v1.is_empty() && cgroup.unified.is_none() && !cgroup.exists());
     assert_eq!(cgroup.is_unified(), host.is_unified());
+    assert!(ways.into.is_none());
     cgroup.join(getpid())?;
     cgroup.destroy()?;
     let error = rootless(host, "", limit).unwrap_err().to_string();
