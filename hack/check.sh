@@ -31,6 +31,7 @@ done
 for script in $(git ls-files 'hack/*.py' hack/vm/vm hack/vm/guest/agent); do
     python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read(), sys.argv[1])' "$script" || bad=1
 done
+python3 -m doctest hack/soak.py || bad=1
 # 5. The wall clock, which may jump, is for people to read and for `gc --older-than` (tests/clock.rs).
 if grep -rnE 'SystemTime|CLOCK_REALTIME|\.(modified|accessed|created)\(\)' src |
     grep -vE '^src/(time|commands/gc)\.rs:'; then fail "a wall clock decides"; fi
