@@ -54,10 +54,9 @@ const FILES: [&str; 2] = ["cpuset.cpus", "cpuset.mems"];
 
 /// v1: what the cpuset above has, before limits are set below it. Where it is empty itself it takes over
 /// what the next ancestor has, and so do those between: a cpuset must not exceed its parent's.
-pub(crate) fn fill_parent(mount: &str, path: &str) -> Result<[String; 2]> {
-    let top = Dir::open(mount).context(|| format!("open cgroup {mount}"))?;
-    let below = relative(mount, path).unwrap_or_default();
-    filled(&top, parent(below))
+pub(crate) fn fill_parent(top: &Dir, path: &str) -> Result<[String; 2]> {
+    let below = relative(top.path(), path).unwrap_or_default();
+    filled(top, parent(below))
 }
 
 fn parent(below: &str) -> &str {

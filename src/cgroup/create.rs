@@ -168,7 +168,7 @@ impl Cgroup {
                         self.apply_v1_devices(&made, &plan.devices)?;
                     }
                     if place.has("freezer") {
-                        check_parents_thawed(&made.dir)?;
+                        check_parents_thawed(&made.dir, "freezer.parent_freezing", |s| s == "1\n")?;
                     }
                     self.add_door(&mut doors, &made.dir, place.optional)?;
                     kept.push(place);
@@ -232,7 +232,7 @@ impl Cgroup {
         if !hybrid && !made.fresh && !self.is_units() {
             check_free(&made.dir)?;
         }
-        check_parents_thawed(&made.dir)?;
+        check_parents_thawed(&made.dir, "cgroup.events", |s| keyed(s, "frozen") == Some(1))?;
         writes::apply(&made.dir, mine.into_iter(), None)?;
         if !hybrid {
             self.attach_devices(&made, &plan.devices)?;
@@ -269,8 +269,9 @@ fn create_one_v1(
     is_units: bool,
     undo: &mut Undo,
 ) -> Result<Made> {
-    let made = make(&place.mount, &place.path, Dir::below, undo)
-        .context(|| format!("make cgroup {}", place.path))?;
+    let doing = || format!("make cgroup {}", place.path);
+    let top = Dir::open(&place.mount).context(doing)?;
+    let made = make(&top, &place.path, Dir::below, undo).context(doing)?;
     if !made.fresh && !is_units {
         if place.has("devices") {
             check_free(&made.dir)?;
@@ -280,7 +281,7 @@ fn create_one_v1(
     }
     let here = plan.early.iter().filter(|w| place.has(w.controller()));
     if place.has("cpuset") {
-        let parents = cpuset::fill_parent(&place.mount, &place.path)?;
+        let parents = cpuset::fill_parent(&top, &place.path)?;
         writes::apply(&made.dir, here.clone(), None)?;
         // After the limits: what they leave open comes from the parent.
         let is_empty = |file: &str| made.fresh && here.clone().all(|write| write.file != file);
@@ -293,27 +294,26 @@ fn create_one_v1(
 
 /// Makes the directory, and where the parents are missing these first.
 fn make(
-    mount: &str,
+    top: &Dir,
     path: &str,
     open: fn(&Dir, &str) -> Result<Dir, Errno>,
     undo: &mut Undo,
 ) -> Result<Made, Errno> {
-    let below = relative(mount, path).filter(|p| !p.is_empty()).ok_or(Errno::EINVAL)?;
-    let top = Dir::open(mount)?;
-    let fresh = match make_part(&top, mount, below, undo) {
+    let below = relative(top.path(), path).filter(|p| !p.is_empty()).ok_or(Errno::EINVAL)?;
+    let fresh = match make_part(top, below, undo) {
         Err(Errno::ENOENT) => {
             let parents = below.match_indices('/').map(|(end, _)| &below[..end]);
-            parents.chain([below]).try_fold(false, |_, part| make_part(&top, mount, part, undo))?
+            parents.chain([below]).try_fold(false, |_, part| make_part(top, part, undo))?
         }
         outcome => outcome?,
     };
-    Ok(Made { dir: open(&top, below)?, fresh })
+    Ok(Made { dir: open(top, below)?, fresh })
 }
 
-fn make_part(top: &Dir, mount: &str, below: &str, undo: &mut Undo) -> Result<bool, Errno> {
+fn make_part(top: &Dir, below: &str, undo: &mut Undo) -> Result<bool, Errno> {
     let fresh = top.mkdir(below)?;
     if fresh {
-        undo.push((mount.to_owned(), below.to_owned()));
+        undo.push((top.path().to_owned(), below.to_owned()));
     }
     Ok(fresh)
 }
@@ -331,17 +331,14 @@ fn make_v2(place: &UnifiedDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<Mad
     match ready {
         Ok(list) if has_all(&list) => {
             let parent = open?;
-            let fresh = parent.mkdir(name)?;
-            if fresh {
-                undo.push((parent.path().to_owned(), name.to_owned()));
-            }
+            let fresh = make_part(&parent, name, undo)?;
             return Ok(Made { dir: parent.readable_below(name)?, fresh });
         }
         // Down from the top, making what is missing.
         Ok(_) | Err(Errno::ENOENT) => hand_down(mount, parent, &plan.controllers, undo)?,
         Err(errno) => return Err(errno),
     }
-    make(mount, path, Dir::readable_below, undo)
+    make(&Dir::open(mount)?, path, Dir::readable_below, undo)
 }
 
 fn hand_down(
@@ -355,7 +352,7 @@ fn hand_down(
     let below = relative(mount, parent).ok_or(Errno::EINVAL)?;
     let ends = below.match_indices('/').map(|(end, _)| end).chain([below.len()]);
     for part in ends.map(|end| &below[..end]).filter(|p| !p.is_empty()) {
-        make_part(&top, mount, part, undo)?;
+        make_part(&top, part, undo)?;
         enable(&top.below(part)?, controllers);
     }
     Ok(())
@@ -418,12 +415,8 @@ fn check_thawed(dir: &Dir) -> Result<()> {
 
 /// Below a frozen cgroup the container's process would stop before its first step, and creel would
 /// wait for it without end.
-fn check_parents_thawed(dir: &Dir) -> Result<()> {
-    let is_frozen = match dir.read_if_any("cgroup.events")? {
-        Some(v2) => keyed(&v2, "frozen") == Some(1),
-        None => dir.read_if_any("freezer.parent_freezing")?.is_some_and(|v1| v1.trim() == "1"),
-    };
-    if is_frozen {
+fn check_parents_thawed(dir: &Dir, file: &str, is_frozen: fn(&str) -> bool) -> Result<()> {
+    if dir.read_if_any(file)?.is_some_and(|text| is_frozen(&text)) {
         bail!("linux.cgroupsPath: container's cgroup is below a frozen one: {}", dir.path());
     }
     Ok(())

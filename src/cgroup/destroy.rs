@@ -6,7 +6,8 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::unistd::Pid;
+use nix::fcntl::AT_FDCWD;
+use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
 
 use super::Cgroup;
 use super::dir::{Dir, keyed, wait_event};
@@ -44,18 +45,19 @@ impl Cgroup {
     /// Removes a directory and all below it.
     fn remove(&self, path: &str, limit: Duration) -> Result<()> {
         let Some((parent, name)) = path.rsplit_once('/') else { return Err(Errno::EINVAL.into()) };
+        // Nearly always this is all. The kernel removes nothing that is in use or has anything in it.
+        let refused = match unlinkat(AT_FDCWD, path, UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+            Err(errno) => errno,
+        };
         let parent = match Dir::open(parent) {
             Err(Errno::ENOENT) => return Ok(()),
             outcome => outcome?,
         };
-        match parent.rmdir(name) {
-            Ok(()) | Err(Errno::ENOENT) => return Ok(()),
-            Err(Errno::EBUSY | Errno::ENOTEMPTY) => {}
-            // A read-only mount says so also of what is not there.
-            Err(errno) => {
-                let absent = matches!(parent.below(name), Err(Errno::ENOENT));
-                return if absent { Ok(()) } else { Err(errno.into()) };
-            }
+        // A read-only mount says EROFS also of what is not there.
+        if !matches!(refused, Errno::EBUSY | Errno::ENOTEMPTY) {
+            let absent = matches!(parent.below(name), Err(Errno::ENOENT));
+            return if absent { Ok(()) } else { Err(refused.into()) };
         }
         if let Ok(dir) = parent.below(name) {
             // Beside v1 as well: a process leaves all its cgroups in one step.

@@ -79,6 +79,15 @@ pub(crate) fn move_mount_to(from: BorrowedFd<'_>, path: &CStr) -> Result<(), Err
     move_mount_at(from, libc::AT_FDCWD, path, 0)
 }
 
+/// As [`move_mount`], to a name in the directory `dir`; a link is not followed.
+pub(crate) fn move_mount_in(
+    from: BorrowedFd<'_>,
+    dir: BorrowedFd<'_>,
+    name: &CStr,
+) -> Result<(), Errno> {
+    move_mount_at(from, dir.as_raw_fd(), name, 0)
+}
+
 fn move_mount_at(
     from: BorrowedFd<'_>,
     dir: RawFd,

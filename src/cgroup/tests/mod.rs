@@ -14,8 +14,9 @@ use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, getuid};
 
+use super::dir::Dir;
 use super::join::Doors;
-use super::{Cgroup, CgroupPlan, Happened, Hierarchies, Request, SubCgroups, Ways};
+use super::{Cgroup, CgroupPlan, Happened, Hierarchies, Request, SubCgroups, Ways, cpuset};
 use crate::error::{Error, Result};
 use crate::oci::Resources;
 use crate::sys::clone::{CloneRequest, Fork, clone3};

@@ -111,8 +111,8 @@ fn v1_kills_the_frozen_and_those_below() {
     for place in &cgroup.v1 {
         std::fs::create_dir(format!("{}/sub", place.path)).unwrap();
         if place.has("cpuset") {
-            crate::cgroup::cpuset::fill_parent(&place.mount, &format!("{}/sub/x", place.path))
-                .unwrap();
+            let top = Dir::open(&place.mount).unwrap();
+            cpuset::fill_parent(&top, &format!("{}/sub/x", place.path)).unwrap();
         }
     }
     cgroup.for_exec(None, &SubCgroups::parse(&["sub"]).unwrap()).unwrap().join(below.pid).unwrap();

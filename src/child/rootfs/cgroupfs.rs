@@ -17,7 +17,7 @@ use super::Request;
 use super::attributes::{Exact, Rest};
 use super::lockdown::empty_tmpfs;
 use super::options::{MS_RDONLY, Options, attributes};
-use super::root::{Links, Missing, clean, make_component, open_component};
+use super::root::{Links, Missing, clean, make_component};
 use super::tree::Tree;
 use crate::annotations::{self, FORCE_CGROUP_V1};
 use crate::bail;
@@ -26,7 +26,7 @@ use crate::oci;
 use crate::sys::Inside;
 use crate::sys::mount::{
     Depth, attr, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
-    move_mount, open_tree,
+    move_mount_in, open_tree,
 };
 
 /// Where the container's cgroups are on the host.
@@ -241,8 +241,8 @@ fn mount_v1(to: &str, hierarchies: &[Hierarchy], exact: Exact, tree: &mut Tree) 
         make_component(top.as_fd(), dir, Missing::MakeDir)?;
         if let Some((own, exact)) = hierarchy.open(exact)? {
             let rest = exact.set(own.as_fd()).context(|| dir.to_owned())?;
-            let target = open_component(top.as_fd(), dir)?;
-            move_mount(own.as_fd(), target.as_fd()).context(|| dir.to_owned())?;
+            let name = cstring(dir)?;
+            move_mount_in(own.as_fd(), top.as_fd(), &name).context(|| dir.to_owned())?;
             exact.finish(own.as_fd(), &rest).context(|| dir.to_owned())?;
         }
         for link in &hierarchy.links {
