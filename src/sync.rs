@@ -161,8 +161,6 @@ impl ParentLink {
         interrupt::check()?;
         let (n, fd) = match received {
             Ok(received) => received,
-            // The child was killed with an answer unread.
-            Err(Errno::ECONNRESET) => return Ok(Message::End),
             Err(errno) => return Err(errno).context(|| "read from the container's init"),
         };
         if n == 0 {
@@ -233,12 +231,15 @@ fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> Res
     }
 }
 
+/// ECONNRESET says, once and before what is still to be read, that the other side has ended with an
+/// answer unread (unix_release_sock, net/unix/af_unix.c): its last words are behind it.
 fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Option<OwnedFd>), Errno> {
     let mut space = nix::cmsg_space!([i32; 1]);
     let mut iov = [IoSliceMut::new(buffer)];
     let received = loop {
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
         match recvmsg::<()>(socket.as_raw_fd(), &mut iov, Some(&mut space), flags) {
+            Err(Errno::ECONNRESET) => {}
             Err(Errno::EINTR) if !sys::sigaction::has_caught() => {}
             other => break other?,
         }
@@ -266,6 +267,27 @@ mod tests {
         let Message::Tell(Tell::Failed(got)) = parent.next().unwrap() else { panic!("no failure") };
         assert_eq!(got.to_string(), "mount tmpfs at /data: EINVAL: invalid argument");
         assert_eq!((got.kind(), got.errno()), (Kind::NoExec, Some(Errno::EINVAL)));
+    }
+
+    /// A failure was lost, and "ended before it executed the program" said in its place, when the
+    /// parent had answered ahead and was slower to read than the child was to end.
+    #[test]
+    fn a_failure_is_read_behind_an_answer_that_was_not() {
+        let (parent, child) = pair().unwrap();
+        parent.done().unwrap();
+        child.fail(&Error::text("no such program"));
+        drop(child);
+        let Message::Tell(Tell::Failed(got)) = parent.next().unwrap() else { panic!("no failure") };
+        assert_eq!(got.to_string(), "no such program");
+        assert!(matches!(parent.next().unwrap(), Message::End));
+    }
+
+    #[test]
+    fn killed_with_an_answer_unread_is_an_end() {
+        let (parent, child) = pair().unwrap();
+        parent.done().unwrap();
+        drop(child);
+        assert!(matches!(parent.next().unwrap(), Message::End));
     }
 
     #[test]
